@@ -1,0 +1,314 @@
+#include "backend.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace ga {
+
+// ---- threads -----------------------------------------------------------------------------------------
+
+#if defined(__linux__)
+
+// Hyper-threads of one core share its vector units and gain nothing in matrix work, so siblings count once.
+int default_thread_count() {
+    cpu_set_t affinity;
+    CPU_ZERO(&affinity);
+    if (sched_getaffinity(0, sizeof(affinity), &affinity) != 0) {
+        return std::max(1u, std::thread::hardware_concurrency());
+    }
+    std::set<std::string> cores;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &affinity)) {
+            continue;
+        }
+        std::ifstream file(format("/sys/devices/system/cpu/cpu%d/topology/thread_siblings", cpu));
+        std::string siblings;
+        if (!(file >> siblings)) {
+            siblings = std::to_string(cpu);
+        }
+        cores.insert(siblings);
+    }
+    return std::max<int>(1, (int) cores.size());
+}
+
+#elif defined(__APPLE__)
+
+int default_thread_count() {
+    // Performance cores where the machine has two kinds: waiting for slow cores costs more than they add.
+    int n = 0;
+    size_t size = sizeof(n);
+    if (sysctlbyname("hw.perflevel0.physicalcpu", &n, &size, nullptr, 0) == 0 && n > 0) {
+        return n;
+    }
+    size = sizeof(n);
+    if (sysctlbyname("hw.physicalcpu", &n, &size, nullptr, 0) == 0 && n > 0) {
+        return n;
+    }
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+#else
+
+int default_thread_count() { return std::max(1u, std::thread::hardware_concurrency()); }
+
+#endif
+
+// ---- backend -----------------------------------------------------------------------------------------
+
+namespace {
+
+void load_backends_once() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        if (ggml_backend_dev_count() == 0) {
+            ggml_backend_load_all(); // builds whose back ends are separate libraries
+        }
+    });
+}
+
+template <typename Function> Function proc(ggml_backend_dev_t device, const char * name) {
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    return reinterpret_cast<Function>(ggml_backend_reg_get_proc_address(reg, name));
+}
+
+ggml_backend_dev_t find_device(const std::string & name) {
+    if (!name.empty()) {
+        for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+            if (name == ggml_backend_dev_name(ggml_backend_dev_get(i))) {
+                return ggml_backend_dev_get(i);
+            }
+        }
+        std::string known;
+        for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+            known += (i ? ", " : "") + std::string(ggml_backend_dev_name(ggml_backend_dev_get(i)));
+        }
+        fail(GA_ERROR_BACKEND, "no device %s; this build has: %s", name.c_str(), known.c_str());
+    }
+    for (const ggml_backend_dev_type type :
+         {GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU, GGML_BACKEND_DEVICE_TYPE_CPU}) {
+        if (ggml_backend_dev_t device = ggml_backend_dev_by_type(type)) {
+            return device;
+        }
+    }
+    fail(GA_ERROR_BACKEND, "ggml reports no device at all, not even the CPU: the installation is damaged");
+}
+
+bool abort_callback(void * data) { return static_cast<const Backend *>(data)->cancelled(); }
+
+} // namespace
+
+Backend::Backend(const std::string & device, int n_threads, bool use_repack, CancelCheck cancel) {
+    load_backends_once();
+    if (cancel) {
+        // Asked before every node of a graph; the caller's check may be slow (Python), so at most 50 times a second.
+        cancel_ = [cancel, last = std::chrono::steady_clock::time_point(), said = false]() mutable {
+            const auto now = std::chrono::steady_clock::now();
+            if (now - last > std::chrono::milliseconds(20)) {
+                last = now;
+                said = cancel();
+            }
+            return said;
+        };
+    }
+    device_ = find_device(device);
+    device_name_ = ggml_backend_dev_name(device_);
+    n_threads_ = n_threads > 0 ? n_threads : default_thread_count();
+
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    if (!cpu) {
+        fail(GA_ERROR_BACKEND, "ggml has no CPU device: the installation is damaged");
+    }
+    std::vector<ggml_backend_dev_t> devices = {device_};
+    if (device_ != cpu) {
+        devices.push_back(cpu);
+    }
+    for (ggml_backend_dev_t dev : devices) {
+        ggml_backend_t backend = ggml_backend_dev_init(dev, nullptr);
+        if (!backend) {
+            for (ggml_backend_t other : backends_) {
+                ggml_backend_free(other);
+            }
+            fail(GA_ERROR_BACKEND, "the device %s cannot be started", ggml_backend_dev_name(dev));
+        }
+        backends_.push_back(backend);
+    }
+    if (auto set_n_threads = proc<ggml_backend_set_n_threads_t>(cpu, "ggml_backend_set_n_threads")) {
+        set_n_threads(backends_.back(), n_threads_);
+    }
+    if (cancel_) {
+        if (auto set_abort = proc<ggml_backend_set_abort_callback_t>(cpu, "ggml_backend_set_abort_callback")) {
+            set_abort(backends_.back(), abort_callback, this);
+        }
+    }
+
+    default_buft_ = ggml_backend_dev_buffer_type(device_);
+    if (device_ == cpu && use_repack) {
+        if (auto extra = proc<ggml_backend_dev_get_extra_bufts_t>(cpu, "ggml_backend_dev_get_extra_bufts")) {
+            for (ggml_backend_buffer_type_t * buft = extra(cpu); buft && *buft; buft++) {
+                matrix_bufts_.push_back(*buft);
+            }
+        }
+    }
+    matrix_bufts_.push_back(default_buft_);
+    if (device_ != cpu) {
+        matrix_bufts_.push_back(ggml_backend_dev_buffer_type(cpu)); // types the device cannot multiply stay on the CPU
+    }
+}
+
+Backend::~Backend() {
+    for (ggml_backend_t backend : backends_) {
+        ggml_backend_free(backend);
+    }
+}
+
+ggml_backend_dev_t Backend::buft_device(ggml_backend_buffer_type_t buft) const {
+    ggml_backend_dev_t device = ggml_backend_buft_get_device(buft);
+    return device ? device : ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+}
+
+bool Backend::can_multiply(ggml_backend_buffer_type_t buft, ggml_type type, int64_t n_in, int64_t n_out) const {
+    if (n_in % ggml_blck_size(type) != 0) {
+        return false;
+    }
+    ggml_init_params params = {ggml_tensor_overhead() * 4, nullptr, /*no_alloc =*/true};
+    std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(ggml_init(params), ggml_free);
+    ggml_tensor * weight = ggml_new_tensor_2d(ctx.get(), type, n_in, n_out);
+    ggml_tensor * rows = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, n_in, 512);
+    ggml_tensor * op = ggml_mul_mat(ctx.get(), weight, rows);
+    // Whether a buffer type takes part is asked through the weight's buffer: give it an empty one of that type.
+    weight->buffer = ggml_backend_buft_alloc_buffer(buft, 0);
+    const bool supported = ggml_backend_dev_supports_op(buft_device(buft), op);
+    ggml_backend_buffer_free(weight->buffer);
+    weight->buffer = nullptr;
+    return supported;
+}
+
+// ---- graphs ------------------------------------------------------------------------------------------
+
+GraphRunner::GraphRunner(Backend & backend, size_t max_nodes) : backend_(backend), max_nodes_(max_nodes) {
+    memory_.resize(ggml_tensor_overhead() * max_nodes + ggml_graph_overhead_custom(max_nodes, false));
+    auto & backends = backend_.backends();
+    sched_ = ggml_backend_sched_new(backends.data(), nullptr, (int) backends.size(), max_nodes, /*parallel =*/false,
+                                    /*op_offload =*/true);
+    if (!sched_) {
+        fail(GA_ERROR_OUT_OF_MEMORY, "no memory for the graph scheduler");
+    }
+}
+
+GraphRunner::~GraphRunner() {
+    ggml_backend_sched_free(sched_);
+    ggml_free(ctx_);
+}
+
+ggml_context * GraphRunner::begin() {
+    ggml_backend_sched_reset(sched_);
+    ggml_free(ctx_);
+    ggml_init_params params = {memory_.size(), memory_.data(), /*no_alloc =*/true};
+    ctx_ = ggml_init(params);
+    graph_ = ggml_new_graph_custom(ctx_, max_nodes_, false);
+    inputs_.clear();
+    return ctx_;
+}
+
+ggml_tensor * GraphRunner::input(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3,
+                                 std::vector<uint8_t> data, const char * name) {
+    ggml_tensor * tensor = input_view(type, ne0, ne1, ne2, ne3, nullptr, name);
+    Input & in = inputs_.back();
+    in.owned = std::move(data);
+    in.data = in.owned.data();
+    if (in.owned.size() < ggml_nbytes(tensor)) {
+        fail(GA_ERROR_INTERNAL, "graph input %s: %zu bytes given, %zu needed", name, in.owned.size(),
+             ggml_nbytes(tensor));
+    }
+    return tensor;
+}
+
+ggml_tensor * GraphRunner::input_view(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3,
+                                      const void * data, const char * name) {
+    ggml_tensor * tensor = ggml_new_tensor_4d(ctx_, type, ne0, ne1, ne2, ne3);
+    ggml_set_name(tensor, name);
+    ggml_set_input(tensor);
+    inputs_.push_back({tensor, {}, data});
+    return tensor;
+}
+
+void GraphRunner::output(ggml_tensor * tensor, bool read_later) {
+    if (read_later) {
+        ggml_set_output(tensor); // its memory is not reused by later nodes
+    }
+    ggml_build_forward_expand(graph_, tensor);
+}
+
+void GraphRunner::compute() {
+    if (backend_.cancelled()) {
+        fail(GA_ERROR_CANCELLED, "cancelled");
+    }
+    if (!ggml_backend_sched_alloc_graph(sched_, graph_)) {
+        fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for the intermediate results", backend_.device_name().c_str());
+    }
+    for (const Input & in : inputs_) {
+        if (in.tensor->buffer) { // an input the graph turned out not to use has no place
+            ggml_backend_tensor_set(in.tensor, in.data, 0, ggml_nbytes(in.tensor));
+        }
+    }
+    const ggml_status status = ggml_backend_sched_graph_compute(sched_, graph_);
+    if (status == GGML_STATUS_ABORTED) {
+        fail(GA_ERROR_CANCELLED, "cancelled");
+    }
+    if (status != GGML_STATUS_SUCCESS) {
+        fail(status == GGML_STATUS_ALLOC_FAILED ? GA_ERROR_OUT_OF_MEMORY : GA_ERROR_BACKEND,
+             "computing on %s failed: %s", backend_.device_name().c_str(), ggml_status_to_string(status));
+    }
+}
+
+void GraphRunner::read(const ggml_tensor * tensor, void * out, size_t offset, size_t n_bytes) const {
+    ggml_backend_tensor_get(tensor, out, offset, n_bytes);
+}
+
+// ---- tensors that stay -------------------------------------------------------------------------------
+
+DeviceTensors::DeviceTensors(Backend & backend, size_t max_tensors) : backend_(backend) {
+    ggml_init_params params = {ggml_tensor_overhead() * max_tensors, nullptr, /*no_alloc =*/true};
+    ctx_ = ggml_init(params);
+    if (!ctx_) {
+        fail(GA_ERROR_OUT_OF_MEMORY, "no memory for tensor descriptions");
+    }
+}
+
+DeviceTensors::~DeviceTensors() {
+    ggml_backend_buffer_free(buffer_);
+    ggml_free(ctx_);
+}
+
+ggml_tensor * DeviceTensors::add(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3,
+                                 const char * name) {
+    ggml_tensor * tensor = ggml_new_tensor_4d(ctx_, type, ne0, ne1, ne2, ne3);
+    ggml_set_name(tensor, name);
+    return tensor;
+}
+
+void DeviceTensors::allocate() {
+    buffer_ = ggml_backend_alloc_ctx_tensors_from_buft(ctx_, backend_.default_buft());
+    if (!buffer_) {
+        fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for caches", backend_.device_name().c_str());
+    }
+    clear();
+}
+
+void DeviceTensors::clear() { ggml_backend_buffer_clear(buffer_, 0); }
+
+size_t DeviceTensors::n_bytes() const { return buffer_ ? ggml_backend_buffer_get_size(buffer_) : 0; }
+
+} // namespace ga

@@ -1,0 +1,404 @@
+#include "gguf_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cmath>
+#include <cstring>
+
+#if defined(_WIN32)
+#define NOMINMAX
+#include <windows.h>
+#else
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace ga {
+
+// ---- file mapping ------------------------------------------------------------------------------------
+
+#if defined(_WIN32)
+
+static std::wstring wide(const std::string & text) {
+    const int n = MultiByteToWideChar(CP_UTF8, 0, text.data(), (int) text.size(), nullptr, 0);
+    std::wstring out(n, L'\0');
+    MultiByteToWideChar(CP_UTF8, 0, text.data(), (int) text.size(), out.data(), n);
+    return out;
+}
+
+FileMap::FileMap(const std::string & path) {
+    HANDLE file = CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
+    if (file == INVALID_HANDLE_VALUE) {
+        fail(GA_ERROR_IO, "%s: cannot be opened", path.c_str());
+    }
+    LARGE_INTEGER size;
+    GetFileSizeEx(file, &size);
+    size_ = (size_t) size.QuadPart;
+    HANDLE mapping = size_ > 0 ? CreateFileMappingW(file, nullptr, PAGE_READONLY, 0, 0, nullptr) : nullptr;
+    CloseHandle(file);
+    if (size_ == 0) {
+        fail(GA_ERROR_FORMAT, "%s: the file is empty", path.c_str());
+    }
+    data_ = mapping ? (const uint8_t *) MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0) : nullptr;
+    handle_ = mapping;
+    if (!data_) {
+        fail(GA_ERROR_IO, "%s: cannot be mapped into memory", path.c_str());
+    }
+}
+
+FileMap::~FileMap() {
+    if (data_) {
+        UnmapViewOfFile(data_);
+    }
+    if (handle_) {
+        CloseHandle((HANDLE) handle_);
+    }
+}
+
+void FileMap::forget(size_t, size_t) const {}
+
+#else
+
+FileMap::FileMap(const std::string & path) {
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fail(GA_ERROR_IO, "%s: %s", path.c_str(), std::strerror(errno));
+    }
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        fail(GA_ERROR_IO, "%s: not a regular file", path.c_str());
+    }
+    if (st.st_size == 0) {
+        close(fd);
+        fail(GA_ERROR_FORMAT, "%s: the file is empty", path.c_str());
+    }
+    size_ = (size_t) st.st_size;
+    void * addr = mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
+    const int map_errno = errno;
+    close(fd);
+    if (addr == MAP_FAILED) {
+        fail(GA_ERROR_IO, "%s: cannot be mapped into memory (%s)", path.c_str(), std::strerror(map_errno));
+    }
+    data_ = static_cast<const uint8_t *>(addr);
+}
+
+FileMap::~FileMap() {
+    if (data_) {
+        munmap(const_cast<uint8_t *>(data_), size_);
+    }
+}
+
+void FileMap::forget(size_t offset, size_t n) const {
+    const size_t page = (size_t) sysconf(_SC_PAGESIZE);
+    const size_t first = (offset + page - 1) / page * page;
+    const size_t last = std::min(offset + n, size_) / page * page;
+    if (last > first) {
+        madvise(const_cast<uint8_t *>(data_) + first, last - first, MADV_DONTNEED);
+    }
+}
+
+#endif
+
+// ---- a look at the header before ggml's reader, which aborts on a few malformed ones ---------------------
+
+namespace {
+
+class HeaderScan {
+public:
+    HeaderScan(const uint8_t * data, size_t size, const std::string & path) : p_(data), end_(data + size), path_(path) {}
+
+    void run() {
+        if (end_ - p_ < 4 || std::memcmp(p_, "GGUF", 4) != 0) {
+            fail(GA_ERROR_FORMAT, "%s: not a GGUF file", path_.c_str());
+        }
+        p_ += 4;
+        const uint32_t version = number<uint32_t>();
+        if (version < 2 || version > 3) {
+            fail(GA_ERROR_FORMAT, "%s: GGUF version %u is not supported", path_.c_str(), version);
+        }
+        number<uint64_t>(); // tensors: ggml's reader checks them
+        const uint64_t n_kv = number<uint64_t>();
+        for (uint64_t i = 0; i < n_kv; i++) {
+            const std::string key = string();
+            if (key.empty()) {
+                fail(GA_ERROR_FORMAT, "%s: a metadata key is empty", path_.c_str());
+            }
+            const uint32_t type = number<uint32_t>();
+            if (key == "general.alignment") {
+                check_alignment(type);
+            } else {
+                skip_value(type);
+            }
+        }
+    }
+
+private:
+    void need(uint64_t n) const {
+        if ((uint64_t) (end_ - p_) < n) {
+            fail(GA_ERROR_FORMAT, "%s: the file ends inside its header: it is truncated or damaged", path_.c_str());
+        }
+    }
+    template <typename T> T number() {
+        need(sizeof(T));
+        T value;
+        std::memcpy(&value, p_, sizeof(T));
+        p_ += sizeof(T);
+        return value;
+    }
+    std::string string() {
+        const uint64_t n = number<uint64_t>();
+        need(n);
+        std::string text(reinterpret_cast<const char *>(p_), (size_t) n);
+        p_ += n;
+        return text;
+    }
+    void check_alignment(uint32_t type) {
+        const uint32_t value = type == GGUF_TYPE_UINT32 ? number<uint32_t>() : 0;
+        if (value == 0 || (value & (value - 1)) != 0) {
+            fail(GA_ERROR_FORMAT, "%s: general.alignment is not a power of two", path_.c_str());
+        }
+    }
+    void skip_value(uint32_t type) {
+        if (type == GGUF_TYPE_STRING) {
+            string();
+        } else if (type == GGUF_TYPE_ARRAY) {
+            const uint32_t of = number<uint32_t>();
+            const uint64_t n = number<uint64_t>();
+            if (of == GGUF_TYPE_STRING) {
+                for (uint64_t i = 0; i < n; i++) {
+                    const uint64_t length = number<uint64_t>();
+                    need(length);
+                    p_ += length;
+                }
+            } else {
+                const uint64_t size = scalar_size(of);
+                need(0);
+                if (n > (uint64_t) (end_ - p_) / size) {
+                    need(UINT64_MAX);
+                }
+                p_ += n * size;
+            }
+        } else {
+            const uint64_t size = scalar_size(type);
+            need(size);
+            p_ += size;
+        }
+    }
+    uint64_t scalar_size(uint32_t type) const {
+        switch (type) {
+            case GGUF_TYPE_UINT8:
+            case GGUF_TYPE_INT8:
+            case GGUF_TYPE_BOOL: return 1;
+            case GGUF_TYPE_UINT16:
+            case GGUF_TYPE_INT16: return 2;
+            case GGUF_TYPE_UINT32:
+            case GGUF_TYPE_INT32:
+            case GGUF_TYPE_FLOAT32: return 4;
+            case GGUF_TYPE_UINT64:
+            case GGUF_TYPE_INT64:
+            case GGUF_TYPE_FLOAT64: return 8;
+            default: fail(GA_ERROR_FORMAT, "%s: a metadata value has the unknown type %u", path_.c_str(), type);
+        }
+    }
+
+    const uint8_t * p_;
+    const uint8_t * end_;
+    const std::string & path_;
+};
+
+} // namespace
+
+// ---- metadata ----------------------------------------------------------------------------------------
+
+std::string TensorInfo::shape() const {
+    int n_dims = 4;
+    while (n_dims > 1 && ne[n_dims - 1] == 1) {
+        n_dims--;
+    }
+    std::string text = "[";
+    for (int i = 0; i < n_dims; i++) {
+        text += (i ? ", " : "") + std::to_string(ne[i]);
+    }
+    return text + "]";
+}
+
+GgufFile::GgufFile(const std::string & path) : path_(path), map_(path) {
+    HeaderScan(map_.data(), map_.size(), path_).run();
+    gguf_init_params params = {/*no_alloc =*/true, /*ctx =*/nullptr};
+    ctx_.reset(gguf_init_from_buffer(map_.data(), map_.size(), params));
+    if (!ctx_) {
+        fail(GA_ERROR_FORMAT, "%s: the header cannot be read: it is truncated or damaged", path_.c_str());
+    }
+    const size_t data_start = gguf_get_data_offset(ctx_.get());
+    const int64_t n = gguf_get_n_tensors(ctx_.get());
+    tensors_.reserve((size_t) n);
+    for (int64_t i = 0; i < n; i++) {
+        TensorInfo info;
+        info.name = gguf_get_tensor_name(ctx_.get(), i);
+        info.type = gguf_get_tensor_type(ctx_.get(), i);
+        std::copy_n(gguf_get_tensor_ne(ctx_.get(), i), 4, info.ne);
+        info.n_bytes = gguf_get_tensor_size(ctx_.get(), i);
+        const size_t offset = gguf_get_tensor_offset(ctx_.get(), i);
+        if (data_start > map_.size() || offset > map_.size() - data_start ||
+            info.n_bytes > map_.size() - data_start - offset) {
+            fail(GA_ERROR_FORMAT, "%s: the file ends before tensor %s: it is truncated (incomplete download?)",
+                 path_.c_str(), info.name.c_str());
+        }
+        info.offset = data_start + offset;
+        info.data = map_.data() + info.offset;
+        tensors_.push_back(std::move(info));
+    }
+}
+
+int64_t GgufFile::key_id(const std::string & key) const { return gguf_find_key(ctx_.get(), key.c_str()); }
+
+bool GgufFile::has(const std::string & key) const { return key_id(key) >= 0; }
+
+// Element i of scalar storage of an integer or boolean type; nullopt for other types and for values beyond int64.
+static std::optional<int64_t> int_at(gguf_type type, const void * data, size_t i) {
+    switch (type) {
+        case GGUF_TYPE_BOOL:
+        case GGUF_TYPE_INT8: return static_cast<const int8_t *>(data)[i];
+        case GGUF_TYPE_UINT8: return static_cast<const uint8_t *>(data)[i];
+        case GGUF_TYPE_INT16: return static_cast<const int16_t *>(data)[i];
+        case GGUF_TYPE_UINT16: return static_cast<const uint16_t *>(data)[i];
+        case GGUF_TYPE_INT32: return static_cast<const int32_t *>(data)[i];
+        case GGUF_TYPE_UINT32: return static_cast<const uint32_t *>(data)[i];
+        case GGUF_TYPE_INT64: return static_cast<const int64_t *>(data)[i];
+        case GGUF_TYPE_UINT64: {
+            const uint64_t value = static_cast<const uint64_t *>(data)[i];
+            return value > (uint64_t) INT64_MAX ? std::nullopt : std::optional<int64_t>((int64_t) value);
+        }
+        default: return std::nullopt;
+    }
+}
+
+std::optional<int64_t> GgufFile::find_int(const std::string & key) const {
+    const int64_t id = key_id(key);
+    if (id < 0) {
+        return std::nullopt;
+    }
+    const gguf_type type = gguf_get_kv_type(ctx_.get(), id);
+    std::optional<int64_t> value;
+    if (type != GGUF_TYPE_ARRAY && type != GGUF_TYPE_STRING) {
+        value = int_at(type, gguf_get_val_data(ctx_.get(), id), 0);
+    }
+    if (!value) {
+        fail(GA_ERROR_FORMAT, "%s: %s is not a whole number", path_.c_str(), key.c_str());
+    }
+    return value;
+}
+
+std::optional<double> GgufFile::find_float(const std::string & key) const {
+    const int64_t id = key_id(key);
+    if (id < 0) {
+        return std::nullopt;
+    }
+    const gguf_type type = gguf_get_kv_type(ctx_.get(), id);
+    double value = NAN;
+    if (type == GGUF_TYPE_FLOAT32) {
+        value = gguf_get_val_f32(ctx_.get(), id);
+    } else if (type == GGUF_TYPE_FLOAT64) {
+        value = gguf_get_val_f64(ctx_.get(), id);
+    } else if (type != GGUF_TYPE_ARRAY && type != GGUF_TYPE_STRING) {
+        const auto whole = int_at(type, gguf_get_val_data(ctx_.get(), id), 0);
+        value = whole ? (double) *whole : NAN;
+    }
+    if (!std::isfinite(value)) {
+        fail(GA_ERROR_FORMAT, "%s: %s is not a finite number", path_.c_str(), key.c_str());
+    }
+    return value;
+}
+
+std::optional<std::string> GgufFile::find_string(const std::string & key) const {
+    const int64_t id = key_id(key);
+    if (id < 0) {
+        return std::nullopt;
+    }
+    if (gguf_get_kv_type(ctx_.get(), id) != GGUF_TYPE_STRING) {
+        fail(GA_ERROR_FORMAT, "%s: %s is not a string", path_.c_str(), key.c_str());
+    }
+    return std::string(gguf_get_val_str(ctx_.get(), id));
+}
+
+int64_t GgufFile::get_int(const std::string & key, int64_t min, int64_t max) const {
+    const auto value = find_int(key);
+    if (!value) {
+        fail(GA_ERROR_FORMAT, "%s: the key %s is missing", path_.c_str(), key.c_str());
+    }
+    if (*value < min || *value > max) {
+        fail(GA_ERROR_FORMAT, "%s: %s is %lld, not between %lld and %lld", path_.c_str(), key.c_str(),
+             (long long) *value, (long long) min, (long long) max);
+    }
+    return *value;
+}
+
+double GgufFile::get_float(const std::string & key) const {
+    const auto value = find_float(key);
+    if (!value) {
+        fail(GA_ERROR_FORMAT, "%s: the key %s is missing", path_.c_str(), key.c_str());
+    }
+    return *value;
+}
+
+std::string GgufFile::get_string(const std::string & key) const {
+    const auto value = find_string(key);
+    if (!value) {
+        fail(GA_ERROR_FORMAT, "%s: the key %s is missing", path_.c_str(), key.c_str());
+    }
+    return *value;
+}
+
+std::optional<std::pair<gguf_type, size_t>> GgufFile::find_array(const std::string & key) const {
+    const int64_t id = key_id(key);
+    if (id < 0 || gguf_get_kv_type(ctx_.get(), id) != GGUF_TYPE_ARRAY) {
+        return std::nullopt;
+    }
+    return std::make_pair(gguf_get_arr_type(ctx_.get(), id), gguf_get_arr_n(ctx_.get(), id));
+}
+
+std::vector<int64_t> GgufFile::find_int_array(const std::string & key) const {
+    const auto array = find_array(key);
+    std::vector<int64_t> values;
+    if (!array || array->first == GGUF_TYPE_STRING) {
+        return values;
+    }
+    const void * data = gguf_get_arr_data(ctx_.get(), key_id(key));
+    for (size_t i = 0; i < array->second; i++) {
+        const auto value = int_at(array->first, data, i);
+        if (!value) {
+            fail(GA_ERROR_FORMAT, "%s: %s is not an array of whole numbers", path_.c_str(), key.c_str());
+        }
+        values.push_back(*value);
+    }
+    return values;
+}
+
+std::vector<int64_t> GgufFile::get_ints(const std::string & key, size_t n, int64_t min, int64_t max) const {
+    const auto array = find_array(key);
+    if (!array) {
+        return std::vector<int64_t>(n, get_int(key, min, max));
+    }
+    std::vector<int64_t> values = find_int_array(key);
+    if (values.size() != n) {
+        fail(GA_ERROR_FORMAT, "%s: %s has %zu values, expected %zu", path_.c_str(), key.c_str(), values.size(), n);
+    }
+    for (const int64_t value : values) {
+        if (value < min || value > max) {
+            fail(GA_ERROR_FORMAT, "%s: %s holds %lld, not between %lld and %lld", path_.c_str(), key.c_str(),
+                 (long long) value, (long long) min, (long long) max);
+        }
+    }
+    return values;
+}
+
+const TensorInfo * GgufFile::find_tensor(const std::string & name) const {
+    const int64_t id = gguf_find_tensor(ctx_.get(), name.c_str());
+    return id < 0 ? nullptr : &tensors_[(size_t) id];
+}
+
+} // namespace ga

@@ -1,0 +1,89 @@
+// A GGUF file, mapped read-only: typed metadata and tensors whose place in the file has been checked.
+//
+// ggml's reader parses the header; its typed getters abort on a wrong type, so every read here checks first and
+// throws an Error that names the file and the key or tensor.
+#pragma once
+
+#include "error.h"
+
+#include "ggml.h"
+#include "gguf.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ga {
+
+// A read-only mapping of a whole file (or, where the system cannot map, a copy of it).
+class FileMap {
+public:
+    explicit FileMap(const std::string & path);
+    ~FileMap();
+    FileMap(const FileMap &) = delete;
+    FileMap & operator=(const FileMap &) = delete;
+
+    const uint8_t * data() const { return data_; }
+    size_t size() const { return size_; }
+    // Tells the system that [offset, offset + n) is not needed any more; the pages can be read again later.
+    void forget(size_t offset, size_t n) const;
+
+private:
+    const uint8_t * data_ = nullptr;
+    size_t size_ = 0;
+    void * handle_ = nullptr; // Windows: the mapping object
+};
+
+struct TensorInfo {
+    std::string name;
+    ggml_type type = GGML_TYPE_F32;
+    int64_t ne[4] = {1, 1, 1, 1}; // ggml order: ne[0] is the input dimension
+    size_t n_bytes = 0;
+    size_t offset = 0;           // from the start of the file
+    const uint8_t * data = nullptr;
+
+    int64_t n_rows() const { return ne[1] * ne[2] * ne[3]; }
+    int64_t n_elements() const { return ne[0] * n_rows(); }
+    std::string shape() const; // "[1536, 2048]"
+};
+
+class GgufFile {
+public:
+    // Throws GA_ERROR_IO or GA_ERROR_FORMAT.
+    explicit GgufFile(const std::string & path);
+
+    const std::string & path() const { return path_; }
+    const FileMap & map() const { return map_; }
+
+    bool has(const std::string & key) const;
+    // Integers of any width and sign are accepted where a number fits; otherwise GA_ERROR_FORMAT.
+    std::optional<int64_t> find_int(const std::string & key) const;
+    std::optional<double> find_float(const std::string & key) const;
+    std::optional<std::string> find_string(const std::string & key) const;
+    int64_t get_int(const std::string & key, int64_t min, int64_t max) const;
+    double get_float(const std::string & key) const;
+    std::string get_string(const std::string & key) const;
+    // One value for all n, or an array of exactly n (integers or booleans).
+    std::vector<int64_t> get_ints(const std::string & key, size_t n, int64_t min, int64_t max) const;
+    // Element type and length of an array, or nullopt where the key is absent or no array.
+    std::optional<std::pair<gguf_type, size_t>> find_array(const std::string & key) const;
+    std::vector<int64_t> find_int_array(const std::string & key) const;
+
+    const TensorInfo * find_tensor(const std::string & name) const;
+    const std::vector<TensorInfo> & tensors() const { return tensors_; }
+
+private:
+    struct GgufDeleter {
+        void operator()(gguf_context * ctx) const { gguf_free(ctx); }
+    };
+    int64_t key_id(const std::string & key) const;
+
+    std::string path_;
+    FileMap map_;
+    std::unique_ptr<gguf_context, GgufDeleter> ctx_;
+    std::vector<TensorInfo> tensors_;
+};
+
+} // namespace ga
