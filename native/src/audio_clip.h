@@ -8,23 +8,16 @@
 
 #include "audio_encoder.h"
 #include "mel.h"
+#include "timings.h"
 
-#include <cstdint>
 #include <vector>
 
 namespace ga {
 
-struct AudioTimings {
-    double mel_s = 0.0;
-    double encode_s = 0.0; // conformer and projector
-    uint64_t n_samples = 0;
-    uint64_t n_audio_tokens = 0;
-};
-
 class AudioClip {
 public:
-    // Both must outlive the clip. Times and counts of every call are added to timings.
-    AudioClip(AudioEncoder & encoder, AudioTimings & timings);
+    // Both must outlive the clip. mel_s, encode_s, n_samples and n_audio_tokens of every call are added to timings.
+    AudioClip(AudioEncoder & encoder, Timings & timings);
 
     // Keeps the encoder's output before the projector too. Before the first push.
     void keep_encoder();
@@ -53,7 +46,7 @@ private:
     struct Work;
 
     AudioEncoder & encoder_;
-    AudioTimings & timings_;
+    Timings & timings_;
     bool keep_encoder_ = false;
     bool started_ = false;
     bool finished_ = false;
