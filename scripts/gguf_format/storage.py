@@ -70,7 +70,7 @@ def encode(values: npt.NDArray[np.floating], qtype: GGMLQuantizationType) -> npt
 
 def encoded_blocks(values: npt.NDArray[np.generic], qtype: GGMLQuantizationType) -> Iterator[npt.NDArray[np.generic]]:
     """Encode a (possibly memory-mapped) array row block by row block, so that little is in memory at once."""
-    flat = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+    flat = values.reshape(-1, values.shape[-1])
     rows = max(1, _BLOCK_VALUES // flat.shape[1])
     for start in range(0, flat.shape[0], rows):
         yield encode(np.asarray(flat[start : start + rows], dtype=np.float32), qtype)

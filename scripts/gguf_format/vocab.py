@@ -116,15 +116,16 @@ def synthetic_vocab(size: int) -> Vocab:
     for name, index in ((t, i) for i, t in enumerate(tokens) if t in REAL_IDS):
         special = TokenType.UNKNOWN if name == "<unk>" else TokenType.CONTROL
         types[index] = int(TokenType.USER_DEFINED if name in VISIBLE_TOKENS else special)
-    for run in range(1, _NEWLINE_RUNS + 1 if size > 10_000 else 4):
+    merges: list[tuple[str, str]] = []
+    for run in range(1, (_NEWLINE_RUNS if size > 10_000 else 3) + 1):
         place("\n" * run)
+        merges += [("\n" * (run - 1), "\n")] if run > 1 else []
     for byte in range(256):
         place(f"<0x{byte:02X}>", TokenType.BYTE)
     letters = SPACE + string.ascii_lowercase
     alphabet = letters + "".join(c for c in string.printable[:94] if c not in letters)
     for char in alphabet:
         place(char)
-    merges: list[tuple[str, str]] = []
     for left, right in _merge_plan(letters, alphabet, full=size > 10_000):
         try:
             place(left + right)

@@ -1,0 +1,1 @@
+"""Reference implementations that our engine is compared with: `hf` (transformers) and `llamacpp` (libllama, libmtmd)."""

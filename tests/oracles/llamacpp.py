@@ -1,0 +1,265 @@
+"""llama.cpp as an oracle: libllama and libmtmd driven through the ctypes bindings of the `llama_cpp` package.
+
+    with LlamaCpp(text_gguf, mmproj_gguf, threads=1) as ref:
+        embeddings = ref.encode_audio(samples)                    # [n_tokens, width]
+        logits = ref.forward([before, embeddings, after])         # [n_positions, n_vocab]
+
+Run as a program it measures one clip in a process of its own and prints one line of JSON:
+
+    python tests/oracles/llamacpp.py e2b.gguf mmproj.gguf --seconds 30 --new-tokens 64 --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+from llama_cpp import mtmd_cpp
+
+FloatArray = npt.NDArray[np.float32]
+Part = Sequence[int] | FloatArray
+"""What a prompt is made of: token ids, or embeddings `[n, width]`."""
+
+_AUDIO_CHUNK = 2  # MTMD_INPUT_CHUNK_TYPE_AUDIO
+_KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}  # ggml_type
+
+BEFORE = "<bos><|turn>user\n<|audio>"
+AFTER = "<audio|>{text}<turn|>\n<|turn>model\n"
+
+
+@llama_cpp.llama_log_callback
+def _silent(level: int, text: bytes, user: Any) -> None:
+    """Both libraries log to stderr by default; an oracle is quiet."""
+
+
+class OracleError(RuntimeError):
+    """A call into llama.cpp failed."""
+
+
+class LlamaCpp:
+    """One text model, optionally with its projector, and one sequence of context."""
+
+    def __init__(
+        self,
+        text: Path,
+        mmproj: Path | None = None,
+        *,
+        threads: int = 1,
+        n_ctx: int = 2048,
+        kv_type: str = "f16",
+        flash: bool | None = None,
+        repack: bool = True,
+    ) -> None:
+        llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
+        mtmd_cpp.mtmd_log_set(_silent, ctypes.c_void_p(0))
+        mtmd_cpp.mtmd_helper_log_set(_silent, ctypes.c_void_p(0))
+        self._ctx = self._model = self._mtmd = None
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = 0
+        params.use_extra_bufts = repack
+        self._model = llama_cpp.llama_model_load_from_file(str(text).encode(), params)
+        if not self._model:
+            raise OracleError(f"libllama does not load {text}")
+        options = llama_cpp.llama_context_default_params()
+        options.n_ctx = n_ctx
+        options.n_batch = n_ctx
+        options.n_threads = options.n_threads_batch = threads
+        options.type_k = options.type_v = _KV_TYPES[kv_type]
+        options.flash_attn_type = -1 if flash is None else int(flash)
+        self._ctx = llama_cpp.llama_init_from_model(self._model, options)
+        if not self._ctx:
+            raise OracleError(f"libllama makes no context for {text}")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self.n_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.width = llama_cpp.llama_model_n_embd(self._model)
+        self.n_past = 0
+        if mmproj is not None:
+            settings = mtmd_cpp.mtmd_context_params_default()
+            settings.use_gpu = False
+            settings.print_timings = False
+            settings.n_threads = threads
+            settings.warmup = False
+            self._mtmd = mtmd_cpp.mtmd_init_from_file(str(mmproj).encode(), self._model, settings)
+            if not self._mtmd:
+                raise OracleError(f"libmtmd does not load {mmproj}")
+
+    def __enter__(self) -> LlamaCpp:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._mtmd:
+            mtmd_cpp.mtmd_free(self._mtmd)
+        if self._ctx:
+            llama_cpp.llama_free(self._ctx)
+        if self._model:
+            llama_cpp.llama_model_free(self._model)
+        self._mtmd = self._ctx = self._model = None
+
+    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of `text`; nothing is added in front."""
+        data = text.encode()
+        tokens = (llama_cpp.llama_token * (len(data) + 16))()
+        n = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, len(tokens), False, special)
+        if n < 0:
+            raise OracleError("llama_tokenize failed")
+        return list(tokens[:n])
+
+    def prompt(self, text: str, audio: FloatArray) -> list[Part]:
+        """The model's chat prompt of one clip (as embeddings) and an instruction."""
+        return [self.tokenize(BEFORE), audio, self.tokenize(AFTER.format(text=text))]
+
+    def encode_audio(self, samples: FloatArray) -> FloatArray:
+        """16 kHz mono samples to projected embeddings `[n_tokens, width]`."""
+        if self._mtmd is None:
+            raise OracleError("no mmproj was given")
+        audio = np.ascontiguousarray(samples, dtype=np.float32)
+        pointer = audio.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        bitmap = mtmd_cpp.mtmd_bitmap_init_from_audio(audio.size, pointer)
+        chunks = mtmd_cpp.mtmd_input_chunks_init()
+        try:
+            marker = mtmd_cpp.mtmd_default_marker()
+            text = mtmd_cpp.mtmd_input_text(marker, len(marker), False, True)
+            bitmaps = (mtmd_cpp.mtmd_bitmap_p_ctypes * 1)(bitmap)
+            if mtmd_cpp.mtmd_tokenize(self._mtmd, chunks, ctypes.byref(text), bitmaps, 1):
+                raise OracleError("mtmd_tokenize failed")
+            parts = [self._encode_chunk(c) for c in self._audio_chunks(chunks)]
+        finally:
+            mtmd_cpp.mtmd_input_chunks_free(chunks)
+            mtmd_cpp.mtmd_bitmap_free(bitmap)
+        return np.concatenate(parts)
+
+    def _audio_chunks(self, chunks: Any) -> list[Any]:
+        every = [mtmd_cpp.mtmd_input_chunks_get(chunks, i) for i in range(mtmd_cpp.mtmd_input_chunks_size(chunks))]
+        return [c for c in every if mtmd_cpp.mtmd_input_chunk_get_type(c) == _AUDIO_CHUNK]
+
+    def _encode_chunk(self, chunk: Any) -> FloatArray:
+        if mtmd_cpp.mtmd_encode_chunk(self._mtmd, chunk):
+            raise OracleError("mtmd_encode_chunk failed")
+        shape = (mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk), self.width)
+        return np.ctypeslib.as_array(mtmd_cpp.mtmd_get_output_embd(self._mtmd), shape).copy()
+
+    def reset(self) -> None:
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._ctx), True)
+        self.n_past = 0
+
+    def forward(self, parts: Sequence[Part], *, every: bool = True) -> FloatArray:
+        """Append parts to the context; logits `[n, n_vocab]` of all new positions, or of the last one only."""
+        rows = [self._decode(part, every or i == len(parts) - 1, every) for i, part in enumerate(parts) if len(part)]
+        return np.concatenate([r for r in rows if r is not None])
+
+    def _decode(self, part: Part, wanted: bool, every: bool) -> FloatArray | None:
+        embeddings = isinstance(part, np.ndarray)
+        n = len(part)
+        batch = llama_cpp.llama_batch_init(n, self.width if embeddings else 0, 1)
+        try:
+            values = np.ascontiguousarray(part, dtype=np.float32 if embeddings else np.int32)
+            ctypes.memmove(batch.embd if embeddings else batch.token, values.ctypes.data, values.nbytes)
+            for i in range(n):
+                batch.pos[i] = self.n_past + i
+                batch.n_seq_id[i] = 1
+                batch.seq_id[i][0] = 0
+                batch.logits[i] = int(wanted and (every or i == n - 1))
+            batch.n_tokens = n
+            if status := llama_cpp.llama_decode(self._ctx, batch):
+                raise OracleError(f"llama_decode returned {status}")
+        finally:
+            llama_cpp.llama_batch_free(batch)
+        self.n_past += n
+        llama_cpp.llama_synchronize(self._ctx)
+        if not wanted:
+            return None
+        picked = range(n) if every else [n - 1]
+        return np.stack([self._logits(i) for i in picked])
+
+    def _logits(self, index: int) -> FloatArray:
+        pointer = llama_cpp.llama_get_logits_ith(self._ctx, index)
+        return np.ctypeslib.as_array(pointer, (self.n_vocab,)).copy()
+
+    def greedy(self, parts: Sequence[Part], n: int) -> list[int]:
+        """`n` greedy tokens after a prompt, past any end token."""
+        logits = self.forward(parts, every=False)[-1]
+        tokens = [int(np.argmax(logits))]
+        while len(tokens) < n:
+            tokens.append(int(np.argmax(self.forward([tokens[-1:]], every=False)[-1])))
+        return tokens
+
+
+def measure(args: argparse.Namespace) -> dict[str, float | int]:
+    """Wall times in seconds of each stage of one clip, and the peak resident size."""
+    clock = time.perf_counter
+    marks = [clock()]
+    with LlamaCpp(args.text, args.mmproj, threads=args.threads, n_ctx=args.n_ctx, repack=not args.no_repack) as ref:
+        marks.append(clock())
+        samples = _clip(args)
+        start = clock()
+        audio = ref.encode_audio(samples)
+        encode = clock() - start
+        before, clip, after = ref.prompt(args.prompt, audio)
+        start = clock()
+        ref.forward([before, clip], every=False)
+        prefill_audio = clock() - start
+        start = clock()
+        token = int(np.argmax(ref.forward([after], every=False)[-1]))
+        prefill_text = clock() - start
+        start = clock()
+        for _ in range(args.new_tokens):
+            token = int(np.argmax(ref.forward([[token]], every=False)[-1]))
+        decode = clock() - start
+    return {
+        "load_s": marks[1] - marks[0],
+        "encode_s": encode,
+        "prefill_audio_s": prefill_audio,
+        "prefill_text_s": prefill_text,
+        "decode_s": decode,
+        "total_s": encode + prefill_audio + prefill_text + decode,
+        "audio_tokens": len(audio),
+        "new_tokens": args.new_tokens,
+        "threads": args.threads,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _clip(args: argparse.Namespace) -> FloatArray:
+    """A 16 kHz mono WAV, or seeded noise of a given length (speed does not depend on what is heard)."""
+    if args.audio is None:
+        noise = np.random.default_rng(0).standard_normal(int(args.seconds * 16000)) * 0.1
+        return noise.astype(np.float32)
+    import soundfile
+
+    samples, rate = soundfile.read(args.audio, dtype="float32", always_2d=True)
+    if rate != 16000:
+        raise SystemExit(f"{args.audio}: 16000 Hz is needed, not {rate}")
+    return samples[:, 0].copy()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("text", type=Path)
+    parser.add_argument("mmproj", type=Path)
+    parser.add_argument("--audio", type=Path, help="16 kHz mono WAV; default: noise")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--prompt", default="Transcribe the following speech segment in its original language.")
+    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--n-ctx", type=int, default=2048)
+    parser.add_argument("--no-repack", action="store_true", help="leave weights mapped, as in the file")
+    print(json.dumps(measure(parser.parse_args())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
