@@ -1,0 +1,1 @@
+"""The native engine from Python: cffi binding, Engine, Session and AudioStream objects, prompts, transcribing."""

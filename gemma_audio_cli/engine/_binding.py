@@ -1,0 +1,112 @@
+"""Finds and opens libgemma_audio.
+
+cffi is used in ABI mode: nothing is compiled against Python, and the library is picked at run time. An installed package has
+the declarations as a ready module (`_ffi.py`, written by the build); beside any other library they are parsed from its header.
+Searched, in order: `GEMMA_AUDIO_LIBRARY`, the installed package, `build/native` of a source checkout.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gemma_audio_cli import errors
+
+ABI_VERSION = 1
+"""What this binding was written for; `ga_abi_version()` must say the same."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_CHECKOUT = _PACKAGE.parent
+
+
+class Native(NamedTuple):
+    """The open library: `ffi` makes and reads C values, `lib` has the functions and enumerators."""
+
+    ffi: Any
+    lib: Any
+    path: Path
+
+
+def library_name() -> str:
+    """The file name of the shared library on this platform."""
+    if sys.platform == "win32":
+        return "gemma_audio.dll"
+    return "libgemma_audio.dylib" if sys.platform == "darwin" else "libgemma_audio.so"
+
+
+def _package_dirs() -> list[Path]:
+    """The package's folders; an editable installation has two: the sources, and site-packages with what was built."""
+    import gemma_audio_cli
+
+    return [Path(entry) for entry in gemma_audio_cli.__path__]
+
+
+def find_library() -> Path:
+    """The library to open, or a LibraryError that says how to get one."""
+    chosen = os.environ.get("GEMMA_AUDIO_LIBRARY")
+    if chosen:
+        if not Path(chosen).is_file():
+            raise errors.LibraryError(f"GEMMA_AUDIO_LIBRARY names {chosen}, which is not there")
+        return Path(chosen).resolve()
+    places = [folder / "lib" for folder in _package_dirs()]
+    places += [Path(entry) / "gemma_audio_cli" / "lib" for entry in sys.path if entry.endswith("site-packages")]
+    places.append(_CHECKOUT / "build" / "native")
+    for place in places:
+        if (place / library_name()).is_file():
+            return place / library_name()
+    raise errors.LibraryError(f"{library_name()} is not built; install the package with: pip install .")
+
+
+def _load_ffi(library: Path) -> Any:
+    """The declarations that belong to `library`."""
+    if library.parent.name == "lib":
+        try:
+            from gemma_audio_cli.engine._ffi import ffi
+
+            return ffi
+        except ImportError:
+            pass
+    from gemma_audio_cli.engine._cdef import make_ffi
+
+    for header in (
+        library.parent.parent / "include" / "gemma_audio.h",
+        _CHECKOUT / "native" / "include" / "gemma_audio.h",
+        _PACKAGE / "include" / "gemma_audio.h",
+    ):
+        if header.is_file():
+            return make_ffi(header)
+    raise errors.LibraryError(f"gemma_audio.h is not found beside {library}; install the package again")
+
+
+def _add_dll_folder() -> None:
+    """Windows has no rpath: tell the loader where ggml and libllama are."""
+    if sys.platform == "win32":
+        spec = importlib.util.find_spec("llama_cpp")
+        if spec and spec.origin:
+            os.add_dll_directory(str(Path(spec.origin).parent / "lib"))
+
+
+@functools.lru_cache(maxsize=1)
+def native() -> Native:
+    """Open the library once for the process."""
+    path = find_library()
+    ffi = _load_ffi(path)
+    _add_dll_folder()
+    try:
+        lib = ffi.dlopen(str(path))
+        version = lib.ga_abi_version()
+    except (OSError, AttributeError) as error:
+        first = str(error).splitlines()[0]
+        raise errors.LibraryError(
+            f"cannot load {path}: {first}; install llama-cpp-python and this package again"
+        ) from None
+    if version != ABI_VERSION:
+        raise errors.LibraryError(
+            f"{path} speaks version {version} of its interface, this package version {ABI_VERSION}; "
+            "install the package again"
+        )
+    return Native(ffi, lib, path)

@@ -1,0 +1,73 @@
+"""AudioStream: one clip, samples in, embeddings out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gemma_audio_cli import errors
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.engine.engine import Engine
+
+Floats = npt.NDArray[np.float32]
+
+
+class AudioStream:
+    """One clip on its way from samples to embeddings. Pieces of any size give the same tokens as the whole."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._handle: Any = None
+        self._engine = engine
+        self._n, _ = engine.adopt(self)
+        handle = self._n.ffi.new("ga_audio **")
+        engine.check(self._n.lib.ga_audio_open(engine.handle, handle))
+        self._handle = handle[0]
+
+    @property
+    def handle(self) -> Any:
+        """The native handle; an error once closed."""
+        if self._handle is None:
+            raise errors.UsageError("the audio stream is closed")
+        return self._handle
+
+    def push(self, samples: Floats) -> None:
+        """Samples float32 [n], 16 kHz mono in [-1, 1]."""
+        samples = np.ascontiguousarray(samples, dtype=np.float32)
+        if samples.ndim != 1:
+            raise errors.UsageError(f"samples must have one dimension, not shape {samples.shape}")
+        data = self._n.ffi.from_buffer("float[]", samples)
+        self._engine.check(self._n.lib.ga_audio_push(self.handle, data, samples.size))
+
+    def finish(self) -> None:
+        """End the clip: its last tokens come out."""
+        self._engine.check(self._n.lib.ga_audio_finish(self.handle))
+
+    def __len__(self) -> int:
+        """Tokens determined so far."""
+        return int(self._n.lib.ga_audio_count(self.handle))
+
+    def keep_encoder(self) -> None:
+        """Keep the encoder's output too, for `read(stage=1)`; before the first push."""
+        self._engine.check(self._n.lib.ga_audio_keep_encoder(self.handle))
+
+    def read(self, first: int = 0, count: int | None = None, *, stage: int = 0) -> Floats:
+        """Embeddings float32 [count, n_embd], or with stage 1 the encoder's output [count, n_audio_out]."""
+        count = len(self) - first if count is None else count
+        info = self._engine.info
+        out = np.empty((count, info.n_audio_out if stage else info.n_embd), dtype=np.float32)
+        data = self._n.ffi.from_buffer("float[]", out, require_writable=True)
+        self._engine.check(self._n.lib.ga_audio_read(self.handle, stage, first, count, data))
+        return out
+
+    def close(self) -> None:
+        """Free it. Closing twice is allowed."""
+        if self._handle is not None:
+            self._n.lib.ga_audio_close(self._handle)
+            self._handle = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
