@@ -48,8 +48,9 @@ public:
     // Tokens that the first n_frames of a clip determine, or, where they are all of it, that the clip has.
     int64_t n_tokens(int64_t n_frames, bool end) const;
 
+    struct Part; // of the implementation
+
 private:
-    struct Part;
     void encode_group(std::vector<Part> & parts);
 
     const AudioModel & model_;
