@@ -96,7 +96,7 @@ ggml_backend_dev_t find_device(const std::string & name) {
         }
         fail(GA_ERROR_BACKEND, "no device %s; this build has: %s", name.c_str(), known.c_str());
     }
-    for (const ggml_backend_dev_type type :
+    for (const enum ggml_backend_dev_type type :
          {GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU, GGML_BACKEND_DEVICE_TYPE_CPU}) {
         if (ggml_backend_dev_t device = ggml_backend_dev_by_type(type)) {
             return device;
@@ -299,12 +299,14 @@ ggml_tensor * DeviceTensors::add(ggml_type type, int64_t ne0, int64_t ne1, int64
     return tensor;
 }
 
-void DeviceTensors::allocate() {
+void DeviceTensors::allocate(bool zeroed) {
     buffer_ = ggml_backend_alloc_ctx_tensors_from_buft(ctx_, backend_.default_buft());
     if (!buffer_) {
         fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for caches", backend_.device_name().c_str());
     }
-    clear();
+    if (zeroed) {
+        clear();
+    }
 }
 
 void DeviceTensors::clear() { ggml_backend_buffer_clear(buffer_, 0); }

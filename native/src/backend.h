@@ -112,7 +112,7 @@ public:
     DeviceTensors & operator=(const DeviceTensors &) = delete;
 
     ggml_tensor * add(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, const char * name);
-    void allocate(); // zeroed; throws GA_ERROR_OUT_OF_MEMORY
+    void allocate(bool zeroed = true); // throws GA_ERROR_OUT_OF_MEMORY
     void clear();    // zeroes again
     size_t n_bytes() const;
 
