@@ -1,9 +1,9 @@
 """Decoding: any file or pipe to blocks of 16 kHz mono float32.
 
-    path or "-" ──► blocks [frames, channels] ──► finite, mixed to mono ──► resampled (soxr, streaming) ──► blocks [n]
+    path or "-" ──► blocks [frames, channels] ──► finite, mixed to mono ──► resampled (soxr) ──► blocks [n]
 
-Nothing holds a whole recording; memory is the same for any length. Every failure is an AudioError of one line that
-names the recording and the remedy.
+Nothing holds a whole recording; memory is the same for any length. Every failure is an AudioError of one line
+that names the recording and the remedy.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def samples(source: str | os.PathLike[str], notice: Notice = _ignore) -> Iterato
     """
     name = display_name(source)
     if os.fspath(source) == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise AudioError(f"{name}: standard input is a terminal; pipe a recording into this command")
         yield from _from_stream(sys.stdin.buffer, name, notice)
         return
     path = Path(source)
@@ -105,7 +107,9 @@ def _file_blocks(file: soundfile.SoundFile, name: str) -> Iterator[Floats]:
 
 
 def _from_stream(stream: BinaryIO, name: str, notice: Notice) -> Iterator[Floats]:
-    """A plain WAV is read as it arrives; anything else goes through a temporary file, for libsndfile must seek."""
+    """A plain WAV is read as it arrives; anything else goes through a temporary file, for libsndfile must
+    seek.
+    """
     header, taken = read_header(stream)
     if not taken:
         raise AudioError(f"{name}: nothing came in; pipe a recording into this command")

@@ -1,7 +1,7 @@
 """WAV headers, and WAV from a pipe.
 
-libsndfile must seek, a pipe cannot. This reader takes the samples as they come, also behind a header whose sizes were
-never filled in (`ffmpeg -f wav -` writes 0xFFFFFFFF).
+libsndfile must seek, a pipe cannot. This reader takes the samples as they come, also behind a header whose
+sizes were never filled in (`ffmpeg -f wav -` writes 0xFFFFFFFF).
 """
 
 from __future__ import annotations
@@ -102,13 +102,21 @@ def wav_blocks(stream: BinaryIO, header: WavHeader, block_frames: int) -> Iterat
 
 
 def _to_float(data: bytes, header: WavHeader) -> Floats:
+    values: npt.NDArray[np.generic]
+    full_scale = 1.0
     if header.encoding == _FLOAT:
-        return np.frombuffer(data, dtype="<f4" if header.bits == 32 else "<f8").astype(np.float32)
-    if header.bits == 8:
-        return (np.frombuffer(data, dtype=np.uint8).astype(np.float32) - 128) / 128
-    if header.bits == 24:
+        values = np.frombuffer(data, dtype="<f4" if header.bits == 32 else "<f8")
+    elif header.bits == 8:
+        values = np.frombuffer(data, dtype=np.uint8).astype(np.float32) - 128
+        full_scale = 128.0
+    elif header.bits == 24:
         padded = np.zeros((len(data) // 3, 4), dtype=np.uint8)
         padded[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
-        return (padded.reshape(-1).view("<i4") / np.float32(2**31)).astype(np.float32)
-    scale = np.float32(2 ** (header.bits - 1))
-    return (np.frombuffer(data, dtype=f"<i{header.bits // 8}") / scale).astype(np.float32)
+        values = padded.reshape(-1).view("<i4")
+        full_scale = 2.0**31
+    else:
+        values = np.frombuffer(data, dtype=f"<i{header.bits // 8}")
+        full_scale = 2.0 ** (header.bits - 1)
+    with np.errstate(over="ignore"):
+        scaled: Floats = values.astype(np.float32) / np.float32(full_scale)
+    return scaled

@@ -2,7 +2,8 @@
 
     blocks [n] ──► Window(start, samples [≤ 30 s])
 
-A window that reaches the limit is cut at the quietest point of its last seconds. Only one window is held at a time.
+A window that reaches the limit is cut at the quietest point of its last seconds. Only one window is held at a
+time.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Window:
 
 
 def cut_point(samples: Floats, first: int) -> int:
-    """Index in [first, len(samples)] where a cut hurts least: the middle of the quietest 200 ms, the latest of equals."""
+    """Index in [first, len(samples)] where a cut hurts least: the middle of the quietest 200 ms, the latest
+    of equals.
+    """
     tail = samples[first:]
     hops = len(tail) // _HOP
     if hops <= _SMOOTH:

@@ -1,1 +1,3 @@
-"""The native engine from Python: cffi binding, Engine, Session and AudioStream objects, prompts, transcribing."""
+"""The native engine from Python: cffi binding, Engine, Session and AudioStream objects, prompts,
+transcribing.
+"""

@@ -1,8 +1,9 @@
 """Finds and opens libgemma_audio.
 
-cffi is used in ABI mode: nothing is compiled against Python, and the library is picked at run time. An installed package has
-the declarations as a ready module (`_ffi.py`, written by the build); beside any other library they are parsed from its header.
-Searched, in order: `GEMMA_AUDIO_LIBRARY`, the installed package, `build/native` of a source checkout.
+cffi is used in ABI mode: nothing is compiled against Python, and the library is picked at run time. An
+installed package has the declarations as a ready module (`_ffi.py`, written by the build); beside any other
+library they are parsed from its header. Searched, in order: `GEMMA_AUDIO_LIBRARY`, the installed package,
+`build/native` of a source checkout.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def library_name() -> str:
 
 
 def _package_dirs() -> list[Path]:
-    """The package's folders; an editable installation has two: the sources, and site-packages with what was built."""
+    """The package's folders; an editable installation has two: the sources, and site-packages with what was
+    built.
+    """
     import gemma_audio_cli
 
     return [Path(entry) for entry in gemma_audio_cli.__path__]
@@ -53,7 +56,7 @@ def find_library() -> Path:
             raise errors.LibraryError(f"GEMMA_AUDIO_LIBRARY names {chosen}, which is not there")
         return Path(chosen).resolve()
     places = [folder / "lib" for folder in _package_dirs()]
-    places += [Path(entry) / "gemma_audio_cli" / "lib" for entry in sys.path if entry.endswith("site-packages")]
+    places += [Path(entry) / _PACKAGE.name / "lib" for entry in sys.path if entry.endswith("site-packages")]
     places.append(_CHECKOUT / "build" / "native")
     for place in places:
         if (place / library_name()).is_file():

@@ -1,8 +1,8 @@
 """From gemma_audio.h to cffi declarations.
 
-The header is the only place where the C interface is written down. This file stands alone: the build runs it as a
-program (`python _cdef.py HEADER OUT`) to write the module `_ffi.py` that is installed, and `_binding.py` imports it to
-parse the header in a source checkout. It needs nothing but cffi.
+The header is the only place where the C interface is written down. This file stands alone: the build runs it
+as a program (`python _cdef.py HEADER OUT`) to write the module `_ffi.py` that is installed, and `_binding.py`
+imports it to parse the header in a source checkout. It needs nothing but cffi.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def cdef_from_header(text: str) -> str:
-    """The declarations of the header in the C subset cffi reads: no comments, preprocessor lines or export macros."""
+    """The declarations of the header in the C subset cffi reads: no comments, preprocessor lines or export
+    macros.
+    """
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
     text = re.sub(r"//[^\n]*", " ", text)
     lines = []

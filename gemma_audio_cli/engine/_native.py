@@ -50,13 +50,15 @@ def path_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 class Callbacks:
-    """Python functions called from native code. What they raise is kept and raised again after the native call."""
+    """Python functions called from native code. What they raise is kept and raised again after the native
+    call.
+    """
 
     def __init__(self, n: Native, cancel: Cancel | None, progress: Progress | None) -> None:
         self._user_cancel = cancel
         self._user_progress = progress
         self.raised: BaseException | None = None
-        # A KeyboardInterrupt may strike before the first line of a callback: only onerror sees it for certain.
+        # A KeyboardInterrupt may strike before the first line of a callback: only onerror sees it surely.
         keep: dict[str, Any] = {"onerror": self.keep}
         self.cancel = n.ffi.callback("int32_t(void *)", self._cancel, error=1, **keep)
         self.progress = n.ffi.callback("void(float, void *)", self._progress, **keep)

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class AudioStream:
-    """One clip on its way from samples to embeddings. Pieces of any size give the same tokens as the whole."""
+    """One clip on its way from samples to embeddings. Any slicing gives the same tokens as the whole."""
 
     def __init__(self, engine: Engine) -> None:
         self._handle: Any = None

@@ -117,8 +117,8 @@ class Input:
 class Generation:
     """One answer in the making.
 
-    next_token: the token reported last and not yet fed; at first the one sampled from the prompt's last logits.
-    n_max: tokens still allowed. stop: "running", "end", "budget" or "caller".
+    next_token: the token reported last and not yet fed; at first the one sampled from the prompt's last
+    logits. n_max: tokens still allowed. stop: "running", "end", "budget" or "caller".
     """
 
     seq: int

@@ -3,9 +3,9 @@
     Engine ──audio()────► AudioStream   samples in, tokens out (40 ms each), embeddings float32 [n, n_embd]
            ──session()──► Session       prefill and decode of several sequences, logits float32 [n_vocab]
 
-Errors are the exceptions of `gemma_audio_cli.errors`. Ctrl-C is honoured during native calls: the engine asks a cancel
-callback now and then, and a KeyboardInterrupt raised in it ends the call and goes on to the caller. One thread at a time per
-engine and whatever was opened from it.
+Errors are the exceptions of `gemma_audio_cli.errors`. Ctrl-C is honoured during native calls: the engine asks
+a cancel callback now and then, and a KeyboardInterrupt raised in it ends the call and goes on to the caller.
+One thread at a time per engine and whatever was opened from it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gemma_audio_cli import errors
 from gemma_audio_cli.engine._binding import Native, native
 from gemma_audio_cli.engine._native import Callbacks, Cancel, Progress, error_for, new_struct, path_bytes
 from gemma_audio_cli.engine.audio_stream import AudioStream
-from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.data import EngineInfo, EngineOptions, SessionOptions, Timings
+from gemma_audio_cli.engine.session import Session
 
 _PROJECTORS = ("none", "gemma4a", "gemma4ua")
 
@@ -36,7 +36,7 @@ class Engine:
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> None:
-        """Open the files; `progress` is told fractions in [0, 1], `cancel` ends any call by returning True."""
+        """Open the files; `progress` is told fractions in [0, 1], `cancel` ends a call by returning True."""
         options = options or EngineOptions()
         self._handle: Any = None
         self._n = n = native()
@@ -71,7 +71,9 @@ class Engine:
         mmproj: str | os.PathLike[str] | None = None,
         options: EngineOptions | None = None,
     ) -> Engine:
-        """Open a model by alias ("demo") or path, its projector found beside it; None: the configured or demo model."""
+        """Open a model by alias ("demo") or path, its projector found beside it; None: the configured or demo
+        model.
+        """
         from gemma_audio_cli.models import resolve
 
         pair = resolve(model, mmproj)
@@ -98,7 +100,7 @@ class Engine:
     # -- vocabulary --
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
-        """Text to tokens. special: "<|turn>" and the like become control tokens instead of being spelled out."""
+        """Text to tokens. special: "<|turn>" and the like become control tokens, else they are spelled out."""
         n, data = self._n, text.encode("utf-8", "replace")
         capacity = len(data) + 16
         count = n.ffi.new("size_t *")

@@ -74,7 +74,8 @@ class Session:
             raise errors.UsageError(f"the last forward has no logits in row {row}")
         count = self._engine.info.n_vocab
         data = self._n.ffi.buffer(pointer, count * 4)
-        return np.frombuffer(data, dtype=np.float32).copy()
+        row_values: Floats = np.frombuffer(data, dtype=np.float32).copy()
+        return row_values
 
     def n_logits(self) -> int:
         """Rows of the last forward."""

@@ -1,0 +1,68 @@
+"""The command line: one module a command, each of them parse, call, render.
+
+Nothing heavy is imported here: `gemma-audio --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from gemma_audio_cli import __version__
+from gemma_audio_cli.cli import ask, transcribe
+from gemma_audio_cli.cli.common import prepare_streams
+
+_HELP = """Speech to text and questions about recordings, on this machine.
+
+Recordings are WAV, FLAC, OGG/Opus or MP3 files, or - for standard input. Results go to stdout,
+everything else to stderr.
+"""
+_EXAMPLES = """Examples:
+
+\b
+  gemma-audio transcribe talk.wav
+  gemma-audio transcribe -m gemma-4-E2B-it-Q4_0.gguf *.mp3
+  gemma-audio ask "What is the first digit?" digits.wav
+  ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe -
+
+\b
+Exit codes: 0 done, 1 some recording failed (the others are done), 2 wrong usage, 3 model or engine unusable,
+130 interrupted.
+"""
+
+app = typer.Typer(
+    name="gemma-audio",
+    help=_HELP,
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("transcribe", epilog=transcribe.EXAMPLES)(transcribe.transcribe)
+app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gemma-audio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    prepare_streams()
+    try:
+        app(arguments, prog_name="gemma-audio")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0

@@ -1,0 +1,57 @@
+"""`gemma-audio ask "QUESTION" FILE...`: a question about recordings."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from gemma_audio_cli.cli.common import FILES, MMPROJ, MODEL, QUIET, THREADS, VERBOSE, Job, each, exit_codes
+from gemma_audio_cli.errors import UsageError
+
+EXAMPLES = """Examples:
+
+\b
+  gemma-audio ask "How many digits are spoken?" digits.wav
+  gemma-audio ask -m gemma-4-E2B-it-Q4_0.gguf "Who agreed to send the draft?" call.wav
+  gemma-audio ask "Is anybody angry?" calls/*.ogg
+
+The answer is printed as it is decoded. Several files are asked one after the other,
+and every line begins with "FILE: ".
+"""
+
+
+def ask(
+    question: str = typer.Argument(
+        ..., metavar="QUESTION", help="What to ask, or tell, the model.", show_default=False
+    ),
+    files: list[str] = FILES,
+    max_tokens: int = typer.Option(512, "--max-tokens", min=1, help="Longest answer, in tokens."),
+    model: str = MODEL,
+    mmproj: str = MMPROJ,
+    threads: int = THREADS,
+    quiet: bool = QUIET,
+    verbose: bool = VERBOSE,
+) -> None:
+    """Answer a question about recordings."""
+    with exit_codes():
+        from gemma_audio_cli.audio.decode import display_name
+        from gemma_audio_cli.output import TextWriter
+
+        if not question.strip():
+            raise UsageError("the question is empty")
+        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens)
+        writer = TextWriter(sys.stdout, with_names=len(files) > 1)
+
+        def work(file: str) -> None:
+            name = display_name(file)
+            writer.begin(name)
+            try:
+                windows = job.windows(file)
+                answer = job.transcriber().ask(question, windows, on_text=writer.delta)
+            finally:
+                writer.end()
+            if not answer.complete:
+                job.notice(f"{name}: the answer was cut at {max_tokens} tokens; allow more with --max-tokens")
+
+        each(job, files, work)

@@ -1,0 +1,200 @@
+"""What all commands share: streams, messages, exit codes, and the model that is opened when first needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from gemma_audio_cli.engine.data import SAMPLE_RATE
+from gemma_audio_cli.errors import GemmaAudioError, InputError
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.audio.windows import Window
+    from gemma_audio_cli.config import Settings
+    from gemma_audio_cli.engine.data import Timings
+    from gemma_audio_cli.engine.engine import Engine
+    from gemma_audio_cli.engine.transcriber import Transcriber
+
+DEMO_NOTICE = (
+    "using the small demo model, which knows spoken digits and a few commands only; "
+    "choose another with -m FILE.gguf"
+)
+
+FILES = typer.Argument(..., metavar="FILE", help="Recordings; - is standard input.", show_default=False)
+MODEL = typer.Option(
+    None, "-m", "--model", metavar="MODEL", help="The alias demo, a text GGUF, or a folder with a pair.",
+    show_default=False,
+)  # fmt: skip
+MMPROJ = typer.Option(
+    None,
+    "--mmproj",
+    metavar="FILE",
+    help="The audio projector, if not found beside the model.",
+    show_default=False,
+)
+THREADS = typer.Option(
+    None, "-t", "--threads", min=1, help="CPU threads; default: one per physical core.", show_default=False
+)
+QUIET = typer.Option(False, "-q", "--quiet", help="No notices on stderr; errors only.")
+VERBOSE = typer.Option(False, "-v", "--verbose", help="Print a timing table on stderr.")
+
+
+def prepare_streams() -> None:
+    """A reader that goes away ends this program quietly; output to a pipe is UTF-8 everywhere."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors=errors)
+
+
+def say(text: str) -> None:
+    """One line on stderr, behind whatever stdout has so far."""
+    sys.stdout.flush()
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    print(f"gemma-audio: {line}", file=sys.stderr, flush=True)
+
+
+class Job:
+    """One run of a command: its settings, its model, and how it went so far."""
+
+    def __init__(
+        self,
+        model: str | None,
+        mmproj: str | None,
+        threads: int | None,
+        *,
+        quiet: bool,
+        verbose: bool,
+        max_tokens: int | None = None,
+    ) -> None:
+        """Names the files to use at once, so that a wrong path costs no time."""
+        from gemma_audio_cli import config
+        from gemma_audio_cli.models import resolve
+
+        self.settings: Settings = config.load()
+        self._quiet, self._verbose = quiet, verbose
+        self._threads = threads or self.settings.threads
+        self._max_tokens = max_tokens
+        # A projector in the settings belongs to the model in the settings.
+        if model is None:
+            mmproj = mmproj or self.settings.mmproj
+        self.pair = resolve(model or self.settings.model, mmproj)
+        self._implicit_demo = self.pair.is_demo and model is None and self.settings.model is None
+        self._engine: Engine | None = None
+        self._transcriber: Transcriber | None = None
+        self.exit_code = 0
+
+    def notice(self, text: str) -> None:
+        """A line for the person, unless -q."""
+        if not self._quiet:
+            say(text)
+
+    def fail(self, error: GemmaAudioError) -> None:
+        """An input failed: say so and go on."""
+        say(f"error: {error}")
+        self.exit_code = error.exit_code
+
+    def transcriber(self) -> Transcriber:
+        """The model, opened at the first call."""
+        if self._transcriber is None:
+            from gemma_audio_cli.engine.data import EngineOptions
+            from gemma_audio_cli.engine.engine import Engine
+            from gemma_audio_cli.engine.transcriber import DecodeOptions, Transcriber
+
+            if self._implicit_demo:
+                self.notice(DEMO_NOTICE)
+            self._engine = Engine(self.pair.text, self.pair.mmproj, EngineOptions(threads=self._threads))
+            options = DecodeOptions(max_tokens=self._max_tokens) if self._max_tokens else DecodeOptions()
+            self._transcriber = Transcriber(self._engine, options, notice=self.notice)
+        return self._transcriber
+
+    def windows(self, file: str) -> Iterator[Window]:
+        """The windows of a recording. Its first one is decoded before this returns: a bad file costs no
+        model.
+        """
+        from itertools import chain
+
+        from gemma_audio_cli.audio.decode import samples
+        from gemma_audio_cli.audio.windows import windows
+
+        found = windows(samples(file, self.notice))
+        first = next(found, None)
+        return chain(() if first is None else (first,), found)
+
+    def close(self) -> None:
+        """Free the model; with -v, say where the time went."""
+        if self._transcriber is not None:
+            self._transcriber.close()
+        if self._engine is not None:
+            if self._verbose:
+                self._say_timings(self._engine)
+            self._engine.close()
+
+    @staticmethod
+    def _say_timings(engine: Engine) -> None:
+        info = engine.info
+        sys.stdout.flush()
+        print(f"device   {info.device}  {info.buffers}".rstrip(), file=sys.stderr)
+        print("\n".join(timing_lines(engine.timings())), file=sys.stderr, flush=True)
+
+
+def timing_lines(timings: Timings) -> list[str]:
+    """The table of -v: seconds of each stage, how much went through it, and how quickly."""
+    t, audio = timings, timings.n_samples / SAMPLE_RATE
+    rows = [
+        ("load", t.load_s, "", 0.0, ""),
+        ("mel", t.mel_s, f"{audio:.1f} s audio", audio, "x real time"),
+        ("encode", t.encode_s, f"{t.n_audio_tokens} tokens", audio, "x real time"),
+        ("prefill", t.prefill_s, f"{t.n_prefill} tokens", t.n_prefill, "tokens/s"),
+        ("decode", t.decode_s, f"{t.n_decode} tokens", t.n_decode, "tokens/s"),
+        (
+            "total",
+            sum((t.load_s, t.mel_s, t.encode_s, t.prefill_s, t.decode_s)),
+            f"{audio:.1f} s audio",
+            0.0,
+            "",
+        ),
+    ]
+    lines = []
+    for name, seconds, what, amount, unit in rows:
+        speed = f"{amount / seconds:10.1f} {unit}" if unit and seconds > 0 else ""
+        lines.append(f"{name:8} {seconds:8.3f} s  {what:>16} {speed}".rstrip())
+    return lines
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turns what ends a command into one line and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except GemmaAudioError as error:
+        say(f"error: {error}")
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def each(job: Job, files: list[str], work: Callable[[str], None]) -> None:
+    """Does the work for every file; one that fails does not stop the others. Ends the command."""
+    try:
+        for file in files:
+            try:
+                work(file)
+            except InputError as error:
+                job.fail(error)
+    finally:
+        job.close()
+    if job.exit_code:
+        raise typer.Exit(job.exit_code)

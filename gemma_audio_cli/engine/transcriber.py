@@ -1,0 +1,233 @@
+"""From windows to text: one prompt, one prefill and one answer for each.
+
+    windows ──► encoder ──► prefill (prompt, clip, prompt) ──► decode ──► text filter ──► deltas, Segment
+
+The text before the clip is the same for every window and stays in the K/V cache; only what follows it is
+computed anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gemma_audio_cli.audio.windows import Window
+from gemma_audio_cli.engine import prompt
+from gemma_audio_cli.engine.audio_stream import AudioStream
+from gemma_audio_cli.engine.data import Generation, Input, SamplerOptions, SessionOptions
+from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.session import Session
+from gemma_audio_cli.engine.text import TextFilter
+from gemma_audio_cli.errors import ModelError, TooLongError
+
+Notice = Callable[[str], None]
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How answers are decoded."""
+
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    """Greedy unless told otherwise: what transcription wants."""
+    tokens_per_second: float = 12.0
+    """Budget of a transcript; quick speech needs about five tokens a second."""
+    min_tokens: int = 32
+    """Every transcript may be that long, however short the window."""
+    max_tokens: int = 512
+    """Budget of an answer to a question."""
+
+    def budget(self, seconds: float) -> int:
+        """Tokens a transcript of so many seconds may have."""
+        return self.min_tokens + math.ceil(self.tokens_per_second * seconds)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What was said in one window."""
+
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    text: str
+    tokens: int = 0
+    """Tokens the model wrote, its thoughts included."""
+    logprob: float | None = None
+    """Mean log-probability of those tokens; None where the model was not asked."""
+    complete: bool = True
+    """False: the budget ended the answer, not the model."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says to a question."""
+
+    text: str
+    tokens: int
+    logprob: float | None
+    complete: bool
+
+
+@dataclass
+class _Reply:
+    text: str = ""
+    logprobs: list[float] = field(default_factory=list)
+    complete: bool = True
+
+    @property
+    def logprob(self) -> float | None:
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+
+
+class Transcriber:
+    """Transcribes windows and answers questions with one engine."""
+
+    def __init__(
+        self, engine: Engine, options: DecodeOptions | None = None, *, notice: Notice | None = None
+    ) -> None:
+        """`notice` is told, in one line, what is odd but no reason to stop."""
+        if engine.info.projector == "none":
+            raise ModelError("the model was opened without its audio projector; name it with --mmproj")
+        self.engine = engine
+        self.options = options or DecodeOptions()
+        self._notice = notice or (lambda _text: None)
+        self._noticed: set[str] = set()
+        self._session: Session | None = None
+
+    def transcribe(
+        self,
+        windows: Iterable[Window],
+        *,
+        language: str | None = None,
+        silence_peak: float = 1e-4,
+        on_text: OnText | None = None,
+    ) -> Iterator[Segment]:
+        """A Segment for each window; `on_text` is told its text in pieces as it is decoded."""
+        pieces = self._build(prompt.transcription(language), 1)
+        split = next(i for i, piece in enumerate(pieces) if isinstance(piece, prompt.Clip))
+        head, tail = pieces[:split], pieces[split:]
+        prepared: Session | None = None
+        n_head = sum(len(piece.ids) for piece in head if isinstance(piece, prompt.Tokens))
+        for window in windows:
+            if window.peak < silence_peak:
+                yield Segment(window.start, window.end, "")
+                continue
+            audio = self._encode(window)
+            budget = self.options.budget(window.seconds)
+            try:
+                if not len(audio):
+                    yield Segment(window.start, window.end, "")
+                    continue
+                session = self._open(self._length(pieces, [audio]) + budget)
+                if session is not prepared:
+                    session.rewind(0)
+                    session.forward(_inputs(head, [], n_logits=0))
+                    prepared = session
+                else:
+                    session.rewind(n_head)
+                session.forward(_inputs(tail, [audio]))
+            finally:
+                audio.close()
+            reply = self._decode(session, budget, on_text)
+            text = reply.text.strip()
+            yield Segment(window.start, window.end, text, len(reply.logprobs), reply.logprob, reply.complete)
+
+    def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
+        """The answer to a question about all the windows, given to the model in order, each as one clip."""
+        clips: list[AudioStream] = []
+        try:
+            for window in windows:
+                audio = self._encode(window)
+                if len(audio):
+                    clips.append(audio)
+            pieces = self._build(question, len(clips))
+            length = self._length(pieces, clips)
+            session = self._open(length + self.options.max_tokens)
+            session.rewind(0)
+            session.forward(_inputs(pieces, clips))
+        finally:
+            for clip in clips:
+                clip.close()
+        reply = self._decode(session, self.options.max_tokens, on_text)
+        return Answer(reply.text.strip(), len(reply.logprobs), reply.logprob, reply.complete)
+
+    def close(self) -> None:
+        """Free the K/V cache; the engine stays open."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    # -- steps --
+
+    def _build(self, instruction: str, clips: int) -> list[prompt.Piece]:
+        pieces, notice = prompt.build(self.engine, instruction, clips)
+        if notice and notice not in self._noticed:
+            self._noticed.add(notice)
+            self._notice(notice)
+        return pieces
+
+    def _encode(self, window: Window) -> AudioStream:
+        audio = self.engine.audio()
+        audio.push(window.samples)
+        audio.finish()
+        return audio
+
+    @staticmethod
+    def _length(pieces: Sequence[prompt.Piece], clips: Sequence[AudioStream]) -> int:
+        return sum(
+            len(piece.ids) if isinstance(piece, prompt.Tokens) else len(clips[piece.index])
+            for piece in pieces
+        )
+
+    def _open(self, positions: int) -> Session:
+        """A session that holds so many positions: the present one where it is large enough."""
+        limit = self.engine.info.n_ctx_train
+        if positions > limit:
+            raise TooLongError(
+                f"{positions} positions are needed, the model has {limit}; give shorter recordings"
+            )
+        if self._session is None or self._session.options.n_ctx < positions:
+            self.close()
+            n_ctx = min(limit, -(-positions // 256) * 256)
+            self._session = self.engine.session(SessionOptions(n_ctx=n_ctx))
+        return self._session
+
+    def _decode(self, session: Session, budget: int, on_text: OnText | None) -> _Reply:
+        """The answer to the prompt whose last logits are there."""
+        reply = _Reply()
+        text = TextFilter(self.engine)
+        session.sampler(self.options.sampler)
+
+        def show(delta: str) -> None:
+            if not reply.text:
+                delta = delta.lstrip()
+            if delta:
+                reply.text += delta
+                if on_text:
+                    on_text(delta)
+
+        def told(_index: int, token: int, logprob: float) -> bool:
+            reply.logprobs.append(logprob)
+            show(text.feed(token))
+            return True
+
+        token, logprob = session.sample()
+        if not self.engine.is_end(token):
+            told(0, token, logprob)
+            generation = Generation(seq=0, next_token=token, n_max=budget - 1)
+            session.generate([generation], told)
+            reply.complete = generation.stop == "end"
+        show(text.finish())
+        return reply
+
+
+def _inputs(pieces: Sequence[prompt.Piece], clips: Sequence[AudioStream], n_logits: int = 1) -> list[Input]:
+    """The pieces as inputs of one forward, with logits for the last `n_logits` positions."""
+    inputs = [
+        Input(tokens=piece.ids) if isinstance(piece, prompt.Tokens) else Input(audio=clips[piece.index])
+        for piece in pieces
+    ]
+    last = inputs[-1]
+    inputs[-1] = Input(tokens=last.tokens, audio=last.audio, n_logits=n_logits)
+    return inputs
