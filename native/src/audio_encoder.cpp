@@ -1,7 +1,7 @@
 // See audio_encoder.h. One graph over a group of parts, each a run of new tokens of one clip:
 //
-//   frames        [9, 65, 2S+1]     3x3 patches of the mel frames, one a position of the first convolution (host)
-//   conv 0        [128, 65, 2S+1]   channels first in memory; LayerNorm over channels, ReLU
+//   frames        [9, 65, 2S+2]     3x3 patches of the mel frames, one a position of the first convolution (host)
+//   conv 0        [128, 65, 2S+2]   channels first in memory; LayerNorm over channels, ReLU
 //   conv 1        [32, 32, S]       three matrices on strided rows; LayerNorm, ReLU
 //   linear        [width, N]        N: tokens of all parts, one after the other
 //   per layer     FFN/2, attention, light convolution, FFN/2, RMSNorm; K, V and GLU rows of the past in front
@@ -127,13 +127,13 @@ Layout make_layout(const std::vector<Part> & parts) {
     return layout;
 }
 
-// 3x3 patches of the mel frames for the first convolution, [2S+1][65][9 (time, mel)]. Position 0 of each row is the zero
+// 3x3 patches of the mel frames for the first convolution, [2S+2][65][9 (time, mel)]. Position 0 of each row is the zero
 // padding of the second convolution: a patch of zeros, which convolution, LayerNorm and ReLU leave at zero. So are rows before
-// the clip's start and after its end.
+// the clip's start and after its end. (2S+1 rows are used; one more because ggml measures overlapping views as if they did not.)
 std::vector<float> mel_patches(const std::vector<Part> & parts, const Layout & layout, int64_t n_mel) {
     const int64_t n_out = n_mel / 2; // positions along mel
     const int64_t row_size = (n_out + 1) * 9;
-    std::vector<float> patches((size_t) ((2 * layout.n_slots + 1) * row_size), 0.0f);
+    std::vector<float> patches((size_t) ((2 * layout.n_slots + 2) * row_size), 0.0f);
     int64_t slot = 0;
     for (const Part & part : parts) {
         const int64_t n_total = part.first_frame + part.n_frames;
@@ -267,8 +267,8 @@ ggml_tensor * Builder::subsample(const std::vector<Part> & parts) {
     const size_t f32 = sizeof(float);
 
     ggml_tensor * x = runner_.input(GGML_TYPE_F32, mel_patches(parts, layout_, model_.frame_width()), 9,
-                                    n_wide * (2 * n_slots + 1), 1, 1, "mel_patches");
-    x = norm_relu(multiply(model_.conv0, x), model_.conv0_norm); // [c0, 65 (2S+1)]
+                                    n_wide * (2 * n_slots + 2), 1, 1, "mel_patches");
+    x = norm_relu(multiply(model_.conv0, x), model_.conv0_norm); // [c0, 65 (2S+2)]
 
     ggml_tensor * sum = nullptr;
     for (int64_t time = 0; time < 3; time++) {
@@ -518,19 +518,24 @@ void AudioEncoder::encode_group(std::vector<Part> & parts) {
         encoded = runner_->input_view(GGML_TYPE_F32, model_.frame_width(), layout.n_rows, 1, 1, raw.data(), "samples");
     }
     ggml_tensor * embeddings = builder.project(encoded);
-    const bool keep = std::any_of(parts.begin(), parts.end(), [](const Part & part) { return part.piece->encoder_out; });
-    if (keep) {
+    runner_->output(embeddings, true);
+    if (raw.empty()) {
+        // Whether anyone reads it or not: ggml keeps its memory plan from one graph to the next of the same shape, and a
+        // plan made without this output would let later nodes write over it.
         runner_->output(encoded, true);
     }
-    runner_->output(embeddings, true);
     runner_->compute();
 
     int64_t row = 0;
     for (size_t p = 0; p < parts.size(); p++) {
         Part & part = parts[p];
         append_rows(*runner_, embeddings, row, part.n, *part.piece->embeddings);
-        if (part.piece->encoder_out) {
+        if (part.piece->encoder_out && raw.empty()) {
             append_rows(*runner_, encoded, row, part.n, *part.piece->encoder_out);
+        } else if (part.piece->encoder_out) {
+            const auto begin = raw.begin() + (std::ptrdiff_t) (row * model_.frame_width());
+            const auto end = begin + (std::ptrdiff_t) (part.n * model_.frame_width());
+            part.piece->encoder_out->insert(part.piece->encoder_out->end(), begin, end);
         }
         row += part.n;
 
