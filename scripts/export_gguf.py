@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Export a `transformers` Gemma 4 checkpoint to a pair of GGUF files, as public Gemma 4 files are.
 
-    python scripts/export_gguf.py runs/demo/checkpoint --out models --text-type q8_0 --mmproj-type bf16 --name demo
+    python scripts/export_gguf.py runs/demo/checkpoint --out models --name demo --text-type q8_0
 
-writes `models/demo.gguf` (text model and tokenizer) and `models/mmproj-demo.gguf` (audio encoder and projector). The
-directory holds `config.json`, `model.safetensors` (or shards with an index), `tokenizer.json` and, where there are,
-`tokenizer_config.json`, `chat_template.jinja` and `generation_config.json`. Vision weights are left out.
+writes `models/demo.gguf` (text model and tokenizer) and `models/mmproj-demo.gguf` (audio encoder and
+projector). The directory holds `config.json`, `model.safetensors` (or shards with an index), `tokenizer.json`
+and, where there are, `tokenizer_config.json`, `chat_template.jinja` and `generation_config.json`. Vision
+weights are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,15 +62,15 @@ def export_pair(directory: Path, out: Path, text_type: str, mmproj_type: str, na
 def _plan(
     checkpoint: Checkpoint, specs: Iterator[TensorSpec], file_type: str, freqs: list[float]
 ) -> Iterator[PlannedTensor]:
-    """Look every tensor up (so that what is missing is known before a byte is written); read it when its turn comes."""
+    """Look every tensor up, so that what is missing is known before a byte is written."""
     for spec in specs:
         qtype = storage_type(spec, file_type)
         if spec.kind == "freqs":
             factors = encode(np.asarray(freqs, dtype=np.float32), qtype)
-            yield PlannedTensor(spec, qtype, lambda factors=factors: [factors])
+            yield PlannedTensor(spec, qtype, partial(list, [factors]))
         else:
             values = checkpoint.tensor(spec)
-            yield PlannedTensor(spec, qtype, lambda values=values, qtype=qtype: encoded_blocks(values, qtype))
+            yield PlannedTensor(spec, qtype, partial(encoded_blocks, values, qtype))
 
 
 def main(argv: list[str] | None = None) -> int:

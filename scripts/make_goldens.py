@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make `tests/goldens` with transformers: small random models, one clip each, and everything computed from it.
+"""Make `tests/goldens` with transformers: small random models, a clip each, and all that follows from it.
 
     python scripts/make_goldens.py            # needs the parity extra (torch, transformers)
 
-The default test suite compares our engine with these files, so it needs neither torch nor a download. Seeds are chosen
-so that in 64 greedy steps the best token never leads by less than `MIN_MARGIN`: then an engine within its bound of
-2e-3 must produce the same tokens.
+The default test suite compares our engine with these files, so it needs neither torch nor a download. Seeds
+are chosen so that in 64 greedy steps the best token never leads by less than `MIN_MARGIN`: then an engine
+within its bound of 2e-3 must produce the same tokens.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ N_GREEDY = 64
 N_LOGITS = 8
 PROMPT = "Transcribe the speech, then 3 words."
 BEFORE, AFTER = "<bos><|turn>user\n<|audio>", "<audio|>{text}<turn|>\n<|turn>model\n"
-# Long enough for the conformer's blocks of 12 tokens and the sliding window of 16 to be crossed, ends off any grid.
+# Long enough to cross the conformer's blocks of 12 tokens and the sliding window of 16; ends off any grid.
 SECONDS = {"e2b": 1.337, "e4b": 1.01, "plain": 0.53, "v_is_k": 0.9, "unified": 1.015}
 
 
@@ -48,7 +49,7 @@ def mel_samples() -> dict[str, hf.FloatArray]:
 
 def make_mel(directory: Path) -> None:
     extractor = transformers.Gemma4AudioFeatureExtractor()
-    stored = {}
+    stored: dict[str, Any] = {}
     for name, samples in mel_samples().items():
         samples = (np.round(samples * 32768) / 32768).astype(np.float32)
         batch = extractor([samples], return_tensors="np")
@@ -74,7 +75,9 @@ def make_case(name: str, directory: Path) -> dict[str, float | int]:
             if truth.margin < MIN_MARGIN:
                 continue
             export_pair(Path(scratch), directory, "f16", "f16", name)
-        encoder = truth.encoder[:0] if hf.CASES[name].unified else truth.encoder  # there it is the samples again
+        encoder = (
+            truth.encoder[:0] if hf.CASES[name].unified else truth.encoder
+        )  # there it is the samples again
         golden = goldens.Golden(
             samples, before, after, encoder, truth.embeddings, truth.logits[-N_LOGITS:], truth.greedy
         )

@@ -3,9 +3,10 @@
 
     python scripts/make_random_model.py --size tiny --text-type q4_0 --mmproj-type bf16 --out /tmp/tiny
 
-The weights mean nothing, but sizes, names, keys, types and the scale of activations are those of real files, so
-the pair serves tests and measurements. The same arguments always give the same bytes. Sizes `e2b`, `e4b` and `12b`
-have the shapes of the released models; `tiny` has every feature of the architecture in a few megabytes.
+The weights mean nothing, but sizes, names, keys, types and the scale of activations are those of real files,
+so the pair serves tests and measurements. The same arguments always give the same bytes. Sizes `e2b`, `e4b`
+and `12b` have the shapes of the released models; `tiny` has every feature of the architecture in a few
+megabytes.
 """
 
 from __future__ import annotations
@@ -51,16 +52,17 @@ def every(period: int, layers: int) -> tuple[bool, ...]:
 TEXT_SHAPES: dict[str, TextShape] = {
     # Two K/V heads, five owning and three sharing layers of both kinds, a window short enough to be crossed.
     "tiny": TextShape(
-        width=128, heads=4, head_dim=32, global_head_dim=64, kv_heads=2, ffn=256, window=16, vocab=512, shared=3,
-        sliding=(True, True, False, True, False, True, True, False), double_wide=True, ple=32, context=4096,
+        width=128, heads=4, head_dim=32, global_head_dim=64, kv_heads=2, ffn=256, window=16, vocab=512,
+        shared=3, sliding=(True, True, False, True, False, True, True, False), double_wide=True, ple=32,
+        context=4096,
     ),
     "e2b": TextShape(
-        width=1536, heads=8, head_dim=256, global_head_dim=512, kv_heads=1, ffn=6144, window=512, vocab=FULL_VOCAB,
-        sliding=every(5, 35), shared=20, double_wide=True, ple=256,
+        width=1536, heads=8, head_dim=256, global_head_dim=512, kv_heads=1, ffn=6144, window=512,
+        vocab=FULL_VOCAB, sliding=every(5, 35), shared=20, double_wide=True, ple=256,
     ),
     "e4b": TextShape(
-        width=2560, heads=8, head_dim=256, global_head_dim=512, kv_heads=2, ffn=10240, window=512, vocab=FULL_VOCAB,
-        sliding=every(6, 42), shared=18, ple=256,
+        width=2560, heads=8, head_dim=256, global_head_dim=512, kv_heads=2, ffn=10240, window=512,
+        vocab=FULL_VOCAB, sliding=every(6, 42), shared=18, ple=256,
     ),
     "12b": TextShape(
         width=3840, heads=16, head_dim=256, global_head_dim=512, kv_heads=8, global_kv_heads=1, ffn=15360,
@@ -73,7 +75,9 @@ def audio_shape(size: str, text_width: int) -> AudioShape:
     if size == "12b":
         return RawAudioShape(text_width)
     if size == "tiny":
-        return ConformerShape(width=64, layers=3, heads=4, text_width=text_width, channels=(128, 8), output=96)
+        return ConformerShape(
+            width=64, layers=3, heads=4, text_width=text_width, channels=(128, 8), output=96
+        )
     return ConformerShape(width=1024, layers=12, heads=8, text_width=text_width)
 
 
@@ -87,8 +91,8 @@ class NoisePool:
     """Rows of normal noise in any storage type, cut from one encoded stretch at distinct block offsets.
 
     Encoding billions of values would take an hour; encoding a few million once a (type, spread) and copying
-    windows of them takes seconds. Windows that overlap are shifted against each other by whole blocks, so rows are
-    uncorrelated and, within a tensor of at most `len(pool)` rows, no two are equal.
+    windows of them takes seconds. Windows that overlap are shifted against each other by whole blocks, so
+    rows are uncorrelated and, within a tensor of no more rows than the pool has blocks, no two are equal.
     """
 
     def __init__(self, seed: int, values: int) -> None:
@@ -105,7 +109,9 @@ class NoisePool:
         starts = len(pool) // size - per_row + 1
         rng = np.random.default_rng(seed)
         count = shape[0]
-        offsets = rng.choice(starts, count, replace=False) if count <= starts else rng.integers(0, starts, count)
+        offsets = (
+            rng.choice(starts, count, replace=False) if count <= starts else rng.integers(0, starts, count)
+        )
         windows = np.lib.stride_tricks.as_strided(pool, (starts, per_row * size), (size, 1), writeable=False)
         step = max(1, (1 << 24) // (per_row * size))
         for first in range(0, count, step):
@@ -127,14 +133,18 @@ class RandomWeights:
 
     def __init__(self, seed: int, large: bool) -> None:
         self._seed = seed
-        # Large enough for distinct rows in a vocabulary's tables: 2^18 blocks of 32 values, and a row's length.
+        # Enough for distinct rows in a vocabulary's tables: 2^18 blocks of 32 values, and a row's length.
         self._pool = NoisePool(seed, (FULL_VOCAB + 1024) * 32 if large else 1 << 19)
 
     def plan(self, spec: TensorSpec, file_type: str, freqs: list[float] | None = None) -> PlannedTensor:
         qtype = storage_type(spec, file_type)
         # A tensor's values depend on its name, not on the order in which tensors are written.
         seed = zlib.crc32(spec.name.encode(), self._seed & 0xFFFFFFFF)
-        if spec.kind == "matrix" and spec.shape[-1] % GGML_QUANT_SIZES[qtype][0] == 0 and len(spec.shape) == 2:
+        if (
+            spec.kind == "matrix"
+            and spec.shape[-1] % GGML_QUANT_SIZES[qtype][0] == 0
+            and len(spec.shape) == 2
+        ):
             spread = spec.fan_in**-0.5
             return PlannedTensor(spec, qtype, lambda: self._pool.rows(spec.shape, qtype, spread, seed))
         return PlannedTensor(spec, qtype, lambda: [encode(self._small(spec, seed, freqs), qtype)])
@@ -152,15 +162,15 @@ class RandomWeights:
             low, high = (0.4, 1.2) if "per_dim_scale" in name else (0.8, 1.0)
             return rng.uniform(low, high, spec.shape).astype(np.float32)
         if spec.kind == "norm":
-            values = rng.uniform(0.8, 1.2, spec.shape)
+            gains = rng.uniform(0.8, 1.2, spec.shape)
             if name == "output_norm.weight":
                 # Signs break the tie with the input embedding, which else makes each token predict itself;
                 # the factor spreads the logits so that the best token leads clearly.
-                values *= 4.0 * rng.choice([-1.0, 1.0], spec.shape)
+                gains *= 4.0 * rng.choice([-1.0, 1.0], spec.shape)
             if name.endswith("attn_k_norm.weight"):
-                values *= 2.0 * spec.shape[0] ** -0.5  # attention has no 1/sqrt(d): the trained norms hold it
-            return values.astype(np.float32)
-        values = rng.standard_normal(spec.shape) * max(1, spec.fan_in) ** -0.5
+                gains *= 2.0 * spec.shape[0] ** -0.5  # attention has no 1/sqrt(d): the trained norms hold it
+            return gains.astype(np.float32)
+        values: npt.NDArray[np.float64] = rng.standard_normal(spec.shape) * max(1, spec.fan_in) ** -0.5
         if name == "a.conv1d.0.weight":
             # Kernels without a mean ignore the constant floor of the log-mel input.
             values -= values.mean(axis=(2, 3), keepdims=True)
@@ -168,7 +178,13 @@ class RandomWeights:
 
 
 def make_pair(
-    size: str, text_type: str, mmproj_type: str, seed: int, out: Path, vision: bool = False, mismatch: bool = False
+    size: str,
+    text_type: str,
+    mmproj_type: str,
+    seed: int,
+    out: Path,
+    vision: bool = False,
+    mismatch: bool = False,
 ) -> tuple[Path, Path]:
     """Write `SIZE-TYPE.gguf` and `mmproj-SIZE-TYPE.gguf` into `out`; returns both paths."""
     text = TEXT_SHAPES[size]
@@ -199,8 +215,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--mmproj-type", choices=sorted(TYPES), default="bf16")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="directory for the two files")
-    parser.add_argument("--vision", action="store_true", help="add a vision tower to the mmproj, as public files have")
-    parser.add_argument("--width-mismatch", action="store_true", help="projector wider than the text model (for tests)")
+    parser.add_argument(
+        "--vision", action="store_true", help="add a vision tower to the mmproj, as public files have"
+    )
+    parser.add_argument(
+        "--width-mismatch", action="store_true", help="projector wider than the text model (for tests)"
+    )
     args = parser.parse_args(argv)
     if args.vision and args.size == "12b":
         parser.error("--vision: the 12B model has no vision tower in the gemma4v sense")

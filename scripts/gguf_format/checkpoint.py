@@ -1,7 +1,7 @@
 """A `transformers` Gemma 4 checkpoint directory: its configuration as shapes, its tensors under GGUF names.
 
-Only `json` and memory-mapped numpy are used, so exporting needs neither torch nor transformers. What changes on the
-way, all of it the converter's convention that every engine relies on:
+Only `json` and memory-mapped numpy are used, so exporting needs neither torch nor transformers. What changes
+on the way, all of it the converter's convention that every engine relies on:
 
 - `per_dim_scale` is stored after its softplus;
 - the depthwise kernel `[width, 1, 5]` is stored as `[width, 5]`;
@@ -88,6 +88,14 @@ _AUDIO_LAYER_NAMES = {
     "ffn_post_norm_1": "feed_forward2.post_layer_norm",
     "ln2": "norm_out",
 }
+# What a GGUF file has no keys for, because every released model has these values.
+_IMPLIED_AUDIO = {
+    "attention_chunk_size": 12,
+    "attention_context_left": 13,
+    "attention_context_right": 0,
+    "attention_logit_cap": 50.0,
+    "residual_weight": 0.5,
+}
 # Stored in checkpoints as bare parameters, without a `.weight`.
 _BARE = ("layer_scalar", "per_dim_scale")
 
@@ -127,7 +135,9 @@ class Checkpoint:
         rope = c.get("rope_parameters") or {}
         full, local = rope.get("full_attention", {}), rope.get("sliding_attention", {})
         if full.get("rope_type", "proportional") != "proportional":
-            raise CheckpointError(f"config.json: rope_type {full['rope_type']!r} of global layers is not supported")
+            raise CheckpointError(
+                f"config.json: rope_type {full['rope_type']!r} of global layers is not supported"
+            )
         return TextShape(
             width=c["hidden_size"],
             heads=c["num_attention_heads"],
@@ -160,10 +170,11 @@ class Checkpoint:
         width = self.config["text_config"]["hidden_size"]
         if c.get("model_type") == "gemma4_unified_audio":
             return RawAudioShape(width, c.get("audio_embed_dim", 640), c.get("rms_norm_eps", 1e-6))
-        for key, value in {"attention_chunk_size": 12, "attention_context_left": 13, "attention_context_right": 0,
-                           "attention_logit_cap": 50.0, "residual_weight": 0.5}.items():  # fmt: skip
+        for key, value in _IMPLIED_AUDIO.items():
             if c.get(key, value) != value:
-                raise CheckpointError(f"config.json: audio {key} {c[key]} cannot be stored, GGUF files imply {value}")
+                raise CheckpointError(
+                    f"config.json: audio {key} {c[key]} cannot be stored, GGUF files imply {value}"
+                )
         channels = c.get("subsampling_conv_channels", [128, 32])
         return ConformerShape(
             width=c["hidden_size"],
@@ -192,7 +203,9 @@ class Checkpoint:
         elif spec.name.startswith(("token_embd.", "per_layer_token_embd.", "output.")):
             values = values[: spec.shape[0]]
         if values.shape != spec.shape:
-            raise CheckpointError(f"{name}: shape {list(values.shape)}, but config.json implies {list(spec.shape)}")
+            raise CheckpointError(
+                f"{name}: shape {list(values.shape)}, but config.json implies {list(spec.shape)}"
+            )
         return values
 
     def _load(self, name: str) -> Array:
@@ -215,7 +228,7 @@ class Checkpoint:
 
     @staticmethod
     def _global(c: dict[str, Any], field: str, legacy: str, sliding: tuple[bool, ...]) -> int | None:
-        """A setting of the global layers: its own key in released files, per-layer overrides in newer ones."""
+        """A setting of global layers: a key of its own in older files, per-layer overrides in newer ones."""
         if c.get(legacy) is not None:
             # Without V = K, transformers ignores a separate head count for global layers.
             return c[legacy] if field == "head_dim" or c.get("attention_k_eq_v", True) else None
@@ -242,7 +255,7 @@ class BFloat16:
     def astype(self, dtype: npt.DTypeLike) -> Array:
         return (self._bits.astype(np.uint32) << 16).view(np.float32).astype(dtype)
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         return self.astype(dtype or np.float32)
 
 

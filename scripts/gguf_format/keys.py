@@ -11,6 +11,7 @@ TEXT_ARCH = "gemma4"
 MMPROJ_ARCH = "clip"
 
 _QUANTISATION_VERSION = 2
+_UNUSED_MEL_BINS = 128
 
 
 def _general(writer: GGUFWriter, kind: str, name: str, file_type: str) -> None:
@@ -34,7 +35,9 @@ def write_text_keys(writer: GGUFWriter, shape: TextShape, name: str, file_type: 
         u32(p + "feed_forward_length", shape.ffn)
     u32(p + "attention.head_count", shape.heads)
     if shape.global_kv_heads is not None:
-        writer.add_array(p + "attention.head_count_kv", [shape.layer_kv_heads(i) for i in range(shape.layers)])
+        writer.add_array(
+            p + "attention.head_count_kv", [shape.layer_kv_heads(i) for i in range(shape.layers)]
+        )
     else:
         u32(p + "attention.head_count_kv", shape.kv_heads)
     f32(p + "rope.freq_base", shape.theta)
@@ -58,7 +61,7 @@ def write_text_keys(writer: GGUFWriter, shape: TextShape, name: str, file_type: 
 def write_mmproj_keys(
     writer: GGUFWriter, audio: AudioShape, vision: VisionShape | None, name: str, file_type: str
 ) -> None:
-    """Hyper-parameters of the multimodal file (`clip.*`): the audio encoder, and vision where there is one."""
+    """Hyper-parameters of the multimodal file (`clip.*`): audio, and vision where there is any."""
     _general(writer, "mmproj", name, file_type)
     u32, f32 = writer.add_uint32, writer.add_float32
     if vision is not None:
@@ -76,14 +79,18 @@ def write_mmproj_keys(
         writer.add_array(p + "image_mean", [0.0, 0.0, 0.0])
         writer.add_array(p + "image_std", [1.0, 1.0, 1.0])
     p = "clip.audio."
-    conformer = isinstance(audio, ConformerShape)
+    # Encoder-free audio has no layers: its files say 0 for what does not exist, and the frame for the width.
+    width, ffn, layers, heads, mel_bins = (
+        (audio.width, audio.ffn, audio.layers, audio.heads, audio.mel_bins)
+        if isinstance(audio, ConformerShape)
+        else (audio.frame, 0, 0, 0, _UNUSED_MEL_BINS)
+    )
     writer.add_bool("clip.has_audio_encoder", True)
     writer.add_string(p + "projector_type", audio.projector)
     u32(p + "projection_dim", audio.text_width)
-    # Encoder-free audio has no layers; its files say 0 for what does not exist and the frame for the width.
-    u32(p + "embedding_length", audio.width if isinstance(audio, ConformerShape) else audio.frame)
-    u32(p + "feed_forward_length", audio.ffn if isinstance(audio, ConformerShape) else 0)
-    u32(p + "block_count", audio.layers if isinstance(audio, ConformerShape) else 0)
-    u32(p + "attention.head_count", audio.heads if isinstance(audio, ConformerShape) else 0)
-    u32(p + "num_mel_bins", audio.mel_bins if conformer else 128)
+    u32(p + "embedding_length", width)
+    u32(p + "feed_forward_length", ffn)
+    u32(p + "block_count", layers)
+    u32(p + "attention.head_count", heads)
+    u32(p + "num_mel_bins", mel_bins)
     f32(p + "attention.layer_norm_epsilon", audio.eps)

@@ -68,7 +68,9 @@ def encode(values: npt.NDArray[np.floating], qtype: GGMLQuantizationType) -> npt
     return quantize(np.ascontiguousarray(values, dtype=np.float32), qtype)
 
 
-def encoded_blocks(values: npt.NDArray[np.generic], qtype: GGMLQuantizationType) -> Iterator[npt.NDArray[np.generic]]:
+def encoded_blocks(
+    values: npt.NDArray[np.generic], qtype: GGMLQuantizationType
+) -> Iterator[npt.NDArray[np.generic]]:
     """Encode a (possibly memory-mapped) array row block by row block, so that little is in memory at once."""
     flat = values.reshape(-1, values.shape[-1])
     rows = max(1, _BLOCK_VALUES // flat.shape[1])
@@ -95,7 +97,7 @@ class _Stream:
     def tofile(self, out: BinaryIO) -> None:
         written = 0
         for block in self._tensor.blocks():
-            out.write(memoryview(np.ascontiguousarray(block)).cast("B"))
+            out.write(np.ascontiguousarray(block).tobytes())
             written += block.nbytes
         if written != self.nbytes:
             raise ValueError(f"{self._tensor.spec.name}: {written} bytes made, {self.nbytes} expected")

@@ -19,7 +19,15 @@ from gguf import GGUFWriter, TokenType
 
 # Shown even when special tokens are hidden, because readers of the answer look for them (llama.cpp's list).
 VISIBLE_TOKENS = frozenset(
-    {"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>'}
+    {
+        "<|channel>",
+        "<channel|>",
+        "<|tool_call>",
+        "<tool_call|>",
+        "<|tool_response>",
+        "<tool_response|>",
+        '<|"|>',
+    }
 )
 
 # Ids that real Gemma 4 vocabularies give these tokens. Those beyond a small vocabulary move to free low ids.
@@ -137,7 +145,7 @@ def synthetic_vocab(size: int) -> Vocab:
 
 
 def _free_ids(tokens: list[str | None], full: bool) -> Iterator[int]:
-    """Ids still without a token; in a full vocabulary the first hundred stay for the named and unused ones."""
+    """Ids still without a token; in a full vocabulary the first hundred are named or unused."""
     for index in range(len(tokens)):
         if tokens[index] is None:
             if full and index < 105:
@@ -166,11 +174,18 @@ def to_tokenizer_json(vocab: Vocab) -> dict[str, Any]:
     """The same vocabulary as a Hugging Face `tokenizer.json`."""
     named = {int(TokenType.CONTROL), int(TokenType.UNKNOWN), int(TokenType.USER_DEFINED)}
     added = [
-        {"id": i, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
-         "special": kind != int(TokenType.USER_DEFINED)}
+        {
+            "id": i,
+            "content": token,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": kind != int(TokenType.USER_DEFINED),
+        }
         for i, (token, kind) in enumerate(zip(vocab.tokens, vocab.types, strict=True))
         if kind in named
-    ]  # fmt: skip
+    ]
     return {
         "version": "1.0",
         "truncation": None,
@@ -217,10 +232,15 @@ def from_checkpoint(directory: Path) -> Vocab:
     tokens = [by_id[i] for i in range(len(by_id))]
     special = _special_ids(tokens, settings)
     types = [_token_type(i, token, added.get(i), special) for i, token in enumerate(tokens)]
+    generation = _read_json(directory / "generation_config.json", optional=True)
     return Vocab(
-        tokens, types, [_merge(m) for m in model.get("merges", [])], special, _chat_template(directory, settings),
-        _read_json(directory / "generation_config.json", optional=True).get("suppress_tokens") or [],
-    )  # fmt: skip
+        tokens,
+        types,
+        merges=[_merge(entry) for entry in model.get("merges", [])],
+        special=special,
+        chat_template=_chat_template(directory, settings),
+        suppress=generation.get("suppress_tokens") or [],
+    )
 
 
 def _token_type(index: int, token: str, added: dict[str, Any] | None, special: dict[str, int]) -> int:

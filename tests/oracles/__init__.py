@@ -1,1 +1,1 @@
-"""Reference implementations that our engine is compared with: `hf` (transformers) and `llamacpp` (libllama, libmtmd)."""
+"""What our engine is compared with: `hf` (transformers), `llamacpp` (libllama, libmtmd), and `goldens`."""

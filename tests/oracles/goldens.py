@@ -1,8 +1,8 @@
 """The golden files: what transformers computed once for small random models, to be checked without torch.
 
-`tests/goldens` holds, for each case, a pair of GGUF files in float16 (the models' values are float16 numbers, so
-nothing is lost) and an `.npz` with the clip and its results; `mel.npz` holds frames of the mel frontend alone. Made by
-`scripts/make_goldens.py`; `manifest.json` says with what.
+`tests/goldens` holds, for each case, a pair of GGUF files in float16 (the models' values are float16 numbers,
+so nothing is lost) and an `.npz` with the clip and its results; `mel.npz` holds frames of the mel frontend
+alone. Made by `scripts/make_goldens.py`; `manifest.json` says with what.
 """
 
 from __future__ import annotations

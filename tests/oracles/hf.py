@@ -2,12 +2,12 @@
 
     case = CASES["e2b"]
     model = build(case, seed=7)
-    save(model, directory)                       # a checkpoint with tokenizer and chat template, ready to export
-    truth = compute(model, samples, prompt)      # mel, encoder tokens, embeddings, logits, greedy tokens
+    save(model, directory)                       # a checkpoint with tokenizer and template, ready to export
+    truth = compute(model, samples, before, after)   # mel, encoder, embeddings, logits, greedy tokens
 
-Weights are drawn so that activations keep their size and every trained scalar matters: norms away from 1, clamps that
-bite, per-dimension scales, layer scalars, logits far enough apart for greedy decoding to be well defined. All
-values are rounded to float16, so that a float16 file holds exactly the model that was computed.
+Weights are drawn so that activations keep their size and every trained scalar matters: norms away from 1,
+clamps that bite, per-dimension scales, layer scalars, logits far enough apart for greedy decoding to be well
+defined. All values are rounded to float16, so that a float16 file holds exactly the model that was computed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from transformers import (
 
 # The synthetic tokenizer is the one of the random models.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-from gguf_format import CHAT_TEMPLATE, Vocab, synthetic_vocab  # noqa: E402
-from gguf_format.vocab import to_tokenizer_json  # noqa: E402
+from gguf_format import CHAT_TEMPLATE, Vocab, synthetic_vocab
+from gguf_format.vocab import to_tokenizer_json
 
 FloatArray = npt.NDArray[np.float32]
-Model = torch.nn.Module
+Model = Any
+"""A transformers model; its configuration classes are too dynamic to be typed."""
 
 S, G = "sliding_attention", "full_attention"
 VOCAB = 448
@@ -60,9 +61,8 @@ class Case:
     """Size of the final norm, which sets how far apart logits are."""
 
 
-
 def llamacpp_runs(case: Case) -> bool:
-    """libllama takes shared K/V from the last two owning layers and asserts that they are sliding, then global."""
+    """libllama shares only the last two owning layers' K/V and asserts that they are sliding, then global."""
     types = case.text["layer_types"]
     shared = case.text.get("num_kv_shared_layers", 0)
     return S in types and (shared == 0 or types[: len(types) - shared][-2:] == [S, G])
@@ -75,8 +75,8 @@ _TEXT = {
     "hidden_size_per_layer_input": 0,
 }  # fmt: skip
 _AUDIO = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "subsampling_conv_channels": [128, 4],
-    "output_proj_dims": 48,
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "output_proj_dims": 48,
+    "subsampling_conv_channels": [128, 4],
 }  # fmt: skip
 
 CASES: dict[str, Case] = {
@@ -99,8 +99,8 @@ CASES: dict[str, Case] = {
     ),
     # Global layers with V = K and their own number of K/V heads, behind a conformer.
     "v_is_k": Case(
-        {"layer_types": [S, G, S, G], "num_attention_heads": 4, "num_key_value_heads": 2, "attention_k_eq_v": True,
-         "num_global_key_value_heads": 1},
+        {"layer_types": [S, G, S, G], "num_attention_heads": 4, "num_key_value_heads": 2,
+         "attention_k_eq_v": True, "num_global_key_value_heads": 1},
         {"num_hidden_layers": 1},
     ),
     # As 12B: raw frames instead of an encoder, V = K.
@@ -145,7 +145,7 @@ def random_case(rng: np.random.Generator) -> Case:
 
 def build(case: Case, seed: int) -> Model:
     """A float32 model of this shape with seeded weights, in evaluation mode."""
-    # Placeholders lie beyond the vocabulary: a random model does write `<|audio|>`, which must not count as a clip.
+    # Placeholders lie beyond the vocabulary: a random model writes `<|audio|>` too, which must not be a clip.
     ids = {"audio_token_id": VOCAB, "image_token_id": VOCAB + 1, "video_token_id": VOCAB + 2}
     text = _TEXT | case.text | {"num_hidden_layers": len(case.text["layer_types"])}
     tied = text.get("tie_word_embeddings", True)
@@ -171,7 +171,7 @@ def build(case: Case, seed: int) -> Model:
 
 
 def _randomise(model: Model, case: Case, seed: int) -> None:
-    """Draw every parameter and persistent buffer anew; numpy's generator, so that torch's version does not matter."""
+    """Draw every parameter and buffer anew, with numpy's generator: torch's version does not matter then."""
     rng = np.random.default_rng(seed)
     state = model.state_dict()
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
@@ -242,11 +242,16 @@ def features(model: Model, samples: FloatArray) -> dict[str, torch.Tensor]:
     unified = model.config.model_type == "gemma4_unified"
     extractor: Any = Gemma4UnifiedAudioFeatureExtractor() if unified else Gemma4AudioFeatureExtractor()
     batch = extractor([samples], return_tensors="pt")
-    return {"input_features": batch["input_features"].float(), "input_features_mask": batch["input_features_mask"]}
+    return {
+        "input_features": batch["input_features"].float(),
+        "input_features_mask": batch["input_features_mask"],
+    }
 
 
 @torch.no_grad()
-def compute(model: Model, samples: FloatArray, before: list[int], after: list[int], n_greedy: int = 64) -> Truth:
+def compute(
+    model: Model, samples: FloatArray, before: list[int], after: list[int], n_greedy: int = 64
+) -> Truth:
     """Run one clip between two stretches of token ids."""
     inputs = features(model, samples)
     mask = inputs["input_features_mask"][0].bool()
@@ -269,18 +274,25 @@ def compute(model: Model, samples: FloatArray, before: list[int], after: list[in
             # The whole sequence again each time: slow, but free of any cache's mistakes.
             logits = _forward(model, ids + greedy, inputs)
     return Truth(
-        inputs["input_features"][0][mask].numpy(), encoder.numpy(), embeddings.numpy(), first.numpy(), greedy, margin
+        inputs["input_features"][0][mask].numpy(),
+        encoder.numpy(),
+        embeddings.numpy(),
+        first.numpy(),
+        greedy,
+        margin,
     )
 
 
 def _forward(model: Model, ids: list[int], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     tokens = torch.tensor([ids])
-    return model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **inputs).logits[0]
+    return model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **inputs).logits[
+        0
+    ]
 
 
 def speech_like(seconds: float, seed: int = 0) -> FloatArray:
-    """Seeded 16 kHz signal with pauses, tones that glide and noise; a multiple of 1/32768, as 16-bit audio is."""
-    n = int(round(seconds * 16000))
+    """Seeded 16 kHz signal with pauses, gliding tones and noise; multiples of 1/32768, as 16-bit audio is."""
+    n = round(seconds * 16000)
     rng = np.random.default_rng(seed)
     t = np.arange(n) / 16000
     glide = np.sin(2 * np.pi * (180 * t + 90 * np.sin(2 * np.pi * 1.3 * t) + 240 * t**2))

@@ -97,7 +97,9 @@ class LlamaCpp:
     def __enter__(self) -> LlamaCpp:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -143,7 +145,9 @@ class LlamaCpp:
         return np.concatenate(parts)
 
     def _audio_chunks(self, chunks: Any) -> list[Any]:
-        every = [mtmd_cpp.mtmd_input_chunks_get(chunks, i) for i in range(mtmd_cpp.mtmd_input_chunks_size(chunks))]
+        every = [
+            mtmd_cpp.mtmd_input_chunks_get(chunks, i) for i in range(mtmd_cpp.mtmd_input_chunks_size(chunks))
+        ]
         return [c for c in every if mtmd_cpp.mtmd_input_chunk_get_type(c) == _AUDIO_CHUNK]
 
     def _encode_chunk(self, chunk: Any) -> FloatArray:
@@ -157,8 +161,12 @@ class LlamaCpp:
         self.n_past = 0
 
     def forward(self, parts: Sequence[Part], *, every: bool = True) -> FloatArray:
-        """Append parts to the context; logits `[n, n_vocab]` of all new positions, or of the last one only."""
-        rows = [self._decode(part, every or i == len(parts) - 1, every) for i, part in enumerate(parts) if len(part)]
+        """Append parts to the context; logits `[n, n_vocab]` of every new position, or of the last."""
+        rows = [
+            self._decode(part, every or i == len(parts) - 1, every)
+            for i, part in enumerate(parts)
+            if len(part)
+        ]
         return np.concatenate([r for r in rows if r is not None])
 
     def _decode(self, part: Part, wanted: bool, every: bool) -> FloatArray | None:
@@ -202,7 +210,9 @@ def measure(args: argparse.Namespace) -> dict[str, float | int]:
     """Wall times in seconds of each stage of one clip, and the peak resident size."""
     clock = time.perf_counter
     marks = [clock()]
-    with LlamaCpp(args.text, args.mmproj, threads=args.threads, n_ctx=args.n_ctx, repack=not args.no_repack) as ref:
+    with LlamaCpp(
+        args.text, args.mmproj, threads=args.threads, n_ctx=args.n_ctx, repack=not args.no_repack
+    ) as ref:
         marks.append(clock())
         samples = _clip(args)
         start = clock()
@@ -252,7 +262,9 @@ def main() -> int:
     parser.add_argument("mmproj", type=Path)
     parser.add_argument("--audio", type=Path, help="16 kHz mono WAV; default: noise")
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--prompt", default="Transcribe the following speech segment in its original language.")
+    parser.add_argument(
+        "--prompt", default="Transcribe the following speech segment in its original language."
+    )
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--n-ctx", type=int, default=2048)

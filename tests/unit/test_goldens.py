@@ -1,6 +1,7 @@
 """Our engine against what transformers computed for small random models (tests/goldens), without torch.
 
-Bounds are those of the design: mel 1e-4, encoder tokens cosine 0.99999, any slicing 1e-5, logits 2e-3, greedy tokens equal.
+Bounds are those of the design: mel 1e-4, encoder tokens cosine 0.99999, any slicing 1e-5, logits 2e-3, greedy
+tokens equal.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from oracles import checks, goldens  # noqa: E402
+from oracles import checks, goldens
 
-from gemma_audio_cli.engine.data import EngineOptions, SessionOptions  # noqa: E402
-from gemma_audio_cli.engine.engine import Engine  # noqa: E402
+from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
+from gemma_audio_cli.engine.engine import Engine
 
 
 @pytest.fixture(scope="module", params=goldens.cases())
