@@ -1,0 +1,124 @@
+"""What the tests share: small models, recordings, and the command line run as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEECH = ROOT.parent / "shared" / "speech"
+
+
+@dataclass(frozen=True)
+class Model:
+    """The two files of a model."""
+
+    text: Path
+    mmproj: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run of the command line left."""
+
+    code: int
+    out: str
+    err: str
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A back end that aborts must not start a debugger in every child process.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+
+def make_model(folder: Path, *arguments: str) -> Model:
+    """A seeded random pair made by scripts/make_random_model.py."""
+    command = [sys.executable, str(ROOT / "scripts" / "make_random_model.py"), "--out", str(folder), *arguments]
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(command, check=True, capture_output=True)
+    mmproj = next(folder.glob("mmproj-*.gguf"))
+    text = next(path for path in folder.glob("*.gguf") if path != mmproj)
+    return Model(text, mmproj)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model of a few megabytes with every feature of the architecture and random weights."""
+    return make_model(tmp_path_factory.mktemp("tiny"), "--size", "tiny")
+
+
+@pytest.fixture(scope="session")
+def mismatched_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model whose projector is wider than its text model."""
+    return make_model(tmp_path_factory.mktemp("mismatch"), "--size", "tiny", "--width-mismatch")
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Model:
+    """The model inside the package."""
+    from gemma_audio_cli.models import resolve
+
+    pair = resolve("demo")
+    return Model(pair.text, pair.mmproj)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of child processes: none of this machine's settings of ours."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_") or k == "GEMMA_AUDIO_LIBRARY"}
+    return kept | {"GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "no-config")}
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
+    """Runs gemma-audio in a process of its own, in tmp_path."""
+
+    def run(*arguments: object, stdin: bytes | None = b"", env: dict[str, str] | None = None) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment | {"PYTHONPATH": str(ROOT)} | (env or {}),
+            timeout=120,
+        )
+        return Result(done.returncode, done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode())
+
+    return run
+
+
+def tone(seconds: float, rate: int = 16_000, channels: int = 1, frequency: float = 440.0) -> np.ndarray:
+    """A wavering tone, float32 [n] or [n, channels]."""
+    t = np.arange(round(seconds * rate)) / rate
+    mono = (0.3 * np.sin(2 * np.pi * frequency * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * t))).astype(np.float32)
+    return mono if channels == 1 else np.repeat(mono[:, None], channels, axis=1)
+
+
+@pytest.fixture
+def make_tone() -> Callable[..., np.ndarray]:
+    """`tone`, for tests: they cannot import this file."""
+    return tone
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Two seconds of tone, 16 kHz mono WAV."""
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, tone(2.0), 16_000)
+    return path
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """Real recordings that lie beside the checkout and are no part of it."""
+    if not (SPEECH / "jfk.wav").is_file():
+        pytest.skip("needs the recordings in ../shared/speech")
+    return SPEECH
