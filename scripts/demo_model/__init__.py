@@ -1,0 +1,1 @@
+"""Everything behind ``scripts/train_demo_model.py``: words, voices, augmentation, model and evaluation."""

@@ -1,0 +1,168 @@
+"""What the demo model is asked about a recording, and the answers it learns to give.
+
+The transcription prompts are Gemma 4's own. The questions come in several wordings each. Two kinds of
+answer work themselves out aloud, because a decoder of five layers can copy and add one step but not a whole
+string at once::
+
+    how many:  "3 7 2: 3 digits"              the count is the number after the colon
+    sum:       "3 + 7 = 10, 10 + 2 = 12"      the sum is the last number
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from .grammar import DIGITS, WORDS, Sentence
+
+#: Languages that the two prompts below may name; the vocabulary holds each as one token.
+LANGUAGES: tuple[str, ...] = (
+    "English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch", "Polish", "Russian",
+    "Ukrainian", "Turkish", "Arabic", "Hindi", "Bengali", "Chinese", "Japanese", "Korean",
+    "Vietnamese", "Indonesian", "Swedish", "Danish", "Norwegian", "Finnish", "Czech", "Greek",
+    "Hebrew", "Romanian", "Hungarian", "Thai", "Mandarin", "Estonian", "Persian", "Croatian",
+    "Lithuanian", "Latvian", "Slovak", "Slovenian", "Tamil", "Urdu",
+)  # fmt: skip
+
+_FORMAT = (
+    "\n\nFollow these specific instructions for formatting the answer:"
+    "\n* Only output the transcription, with no newlines."
+    "\n* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, "
+    "and write 3 instead of three."
+)
+ASR_ENGLISH = "Transcribe the following speech segment in English into English text." + _FORMAT
+ASR_ANY = "Transcribe the following speech segment in its original language." + _FORMAT
+# Wordings of the second prompt differ between Google's pages and the programs that follow them.
+_ASR_VARIANTS: tuple[str, ...] = (
+    ASR_ENGLISH,
+    ASR_ENGLISH,
+    ASR_ANY,
+    "Transcribe the following speech segment in its original language into its original language text."
+    + _FORMAT,
+    "Transcribe the following speech segment in its original language into text in its original language."
+    + _FORMAT,
+)
+TRANSLATION = (
+    "Transcribe the following speech segment in {source}, then translate it into {target}.\n"
+    "When formatting the answer, first output the transcription in {source}, then one newline, "
+    "then output the string '{target}: ', then the translation in {target}."
+)
+
+TRANSCRIBE: tuple[str, ...] = (
+    "Transcribe this audio.",
+    "Transcribe the audio.",
+    "Transcribe.",
+    "What is said?",
+    "What is being said?",
+    "What did they say?",
+    "What does the speaker say?",
+    "Write down what you hear.",
+    "Repeat what was said.",
+)
+COUNT: tuple[str, ...] = (
+    "How many {noun} are spoken?",
+    "How many {noun} do you hear?",
+    "How many {noun} are there?",
+    "How many {noun} were said?",
+    "Count the {noun}.",
+)
+FIRST: tuple[str, ...] = (
+    "What is the first {noun}?",
+    "Which {noun} is spoken first?",
+    "Which {noun} comes first?",
+    "What was the first {noun} spoken?",
+)
+LAST: tuple[str, ...] = (
+    "What is the last {noun}?",
+    "Which {noun} is spoken last?",
+    "Which {noun} comes last?",
+    "What was the last {noun} spoken?",
+)
+SUM: tuple[str, ...] = (
+    "What is the sum of the digits?",
+    "What is the sum of the numbers?",
+    "Add up the digits.",
+    "What do the digits add up to?",
+    "What is the total of the digits?",
+)
+SPOKEN: tuple[str, ...] = (
+    "Is the {noun} {word} spoken?",
+    'Is the {noun} "{word}" spoken?',
+    "Does the speaker say {word}?",
+    'Does the speaker say "{word}"?',
+    "Do you hear the {noun} {word}?",
+    "Is {word} spoken?",
+)
+
+#: The kinds of question, in the order in which accuracy is reported.
+QUESTION_KINDS: tuple[str, ...] = ("count", "first", "last", "sum", "spoken")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One prompt about a recording and the answer expected: ``kind`` is ``transcribe`` or one of
+    QUESTION_KINDS."""
+
+    kind: str
+    prompt: str
+    answer: str
+
+
+def transcription(sentence: Sentence, rng: np.random.Generator) -> Exchange:
+    """The transcription of ``sentence``, asked for in Gemma's words half of the time."""
+    wordings = _ASR_VARIANTS if rng.random() < 0.5 else TRANSCRIBE
+    return Exchange("transcribe", str(rng.choice(wordings)), sentence.text)
+
+
+def question(sentence: Sentence, kind: str, rng: np.random.Generator) -> Exchange:
+    """A question of ``kind`` about ``sentence``."""
+    words, digits = sentence.words, sentence.kind == "digits"
+    if kind == "count":
+        noun = str(rng.choice(["digits", "digits", "numbers", "words"])) if digits else "words"
+        answer = f"{sentence.text}: {len(words)} {noun}" if words else f"0 {noun}"
+        return Exchange(kind, str(rng.choice(COUNT)).format(noun=noun), answer)
+    noun = str(rng.choice(["digit", "digit", "number", "word"])) if digits else "word"
+    if kind in ("first", "last"):
+        wordings = FIRST if kind == "first" else LAST
+        answer = (words[0] if kind == "first" else words[-1]) if words else "none"
+        return Exchange(kind, str(rng.choice(wordings)).format(noun=noun), answer)
+    if kind == "sum":
+        return Exchange(kind, str(rng.choice(SUM)), _sum_in_steps([int(word) for word in words]))
+    if kind == "spoken":
+        present = bool(words) and rng.random() < 0.5
+        if present:
+            word = words[int(rng.integers(len(words)))]
+        else:
+            absent = [word for word in (DIGITS if digits else WORDS) if word not in words]
+            word = absent[int(rng.integers(len(absent)))]
+        prompt = str(rng.choice(SPOKEN)).format(noun=noun, word=word)
+        return Exchange(kind, prompt, "yes" if present else "no")
+    raise ValueError(f"unknown kind of question {kind!r}")
+
+
+def random_question(sentence: Sentence, rng: np.random.Generator) -> Exchange:
+    """A question of a random kind that makes sense for ``sentence``."""
+    kinds = [
+        kind for kind in QUESTION_KINDS if kind != "sum" or (sentence.kind == "digits" and sentence.words)
+    ]
+    return question(sentence, kinds[int(rng.integers(len(kinds)))], rng)
+
+
+def is_right(exchange: Exchange, answer: str) -> bool:
+    """Whether ``answer`` says what ``exchange`` expects; worked-out answers are judged by their result
+    alone."""
+    if exchange.kind in ("count", "sum"):
+        expected, given = re.findall(r"\d+", exchange.answer), re.findall(r"\d+", answer)
+        return bool(given) and given[-1] == expected[-1]
+    return answer.strip() == exchange.answer
+
+
+def _sum_in_steps(numbers: list[int]) -> str:
+    """``[3, 7, 2]`` → ``"3 + 7 = 10, 10 + 2 = 12"``; a single number is its own sum."""
+    steps, total = [], numbers[0]
+    for number in numbers[1:]:
+        steps.append(f"{total} + {number} = {total + number}")
+        total += number
+    return ", ".join(steps) if steps else str(total)

@@ -1,0 +1,197 @@
+"""The training loop: curriculum, optimiser, averaged weights, checkpoints from which a run goes on."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .batches import Batch, PromptEncoder, bucketed, make_batch, token_counts
+from .clips import Clip, ClipSource, Mix
+from .grammar import WORDS
+from .model import DemoModel
+from .prompts import Exchange, random_question, transcription
+from .validate import ValidationSet
+
+_WARM_UP = 150
+_EMA = 0.998
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train and on what. ``encoder_steps`` train the encoder alone, by CTC."""
+
+    steps: int
+    encoder_steps: int = 1200
+    peak_rate: float = 1.5e-3
+    seed: int = 1
+
+    def mix(self, step: int) -> Mix:
+        """Strings grow from 1-2 digits to 3-8: alignment has to be found before it can be followed."""
+        if step < 300:
+            return Mix(1, 2, commands=0.1)
+        if step < 700:
+            return Mix(1, 4, commands=0.4, silence=0.02)
+        if step < self.encoder_steps + 400:
+            return Mix(1, 5, commands=0.5, silence=0.02)
+        if step < 0.7 * self.steps:
+            return Mix(1, 7, commands=0.45, silence=0.03)
+        return Mix(1, 8, commands=0.45, silence=0.03, long=0.06)
+
+    def seconds(self, step: int) -> float:
+        """Padded audio in a batch: small at first, when many steps count for more than good averages."""
+        return 24.0 if step < self.encoder_steps else 36.0
+
+    def ctc_weight(self, step: int) -> float:
+        """Grows from 0.05 to 1 while the encoder trains alone; beside the decoder's loss it is 0.4."""
+        return min(1.0, 0.05 + step / 600) if step < self.encoder_steps else 0.4
+
+    def rate(self, step: int) -> float:
+        """Warm-up, level until half of the steps, then a cosine down to 3 %; a second warm-up when the
+        decoder joins."""
+        rate = self.peak_rate * min(1.0, (step + 1) / _WARM_UP)
+        if step >= self.encoder_steps:
+            rate *= min(1.0, (step + 1 - self.encoder_steps) / (_WARM_UP / 2))
+        past = (step / self.steps - 0.5) / 0.5
+        return rate if past <= 0 else rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(past, 1.0))))
+
+
+def ask_about(clip: Clip, rng: np.random.Generator) -> list[Exchange]:
+    """Two prompts about a clip: its transcription and a question; now and then two questions."""
+    if rng.random() < 0.85:
+        return [transcription(clip.sentence, rng), random_question(clip.sentence, rng)]
+    return [random_question(clip.sentence, rng), random_question(clip.sentence, rng)]
+
+
+class Trainer:
+    """A model in training, its average, and the optimiser; `save` and `load` keep all three and the step."""
+
+    def __init__(
+        self, model: DemoModel, encoder: PromptEncoder, source: ClipSource, plan: Plan, folder: Path
+    ) -> None:
+        self.model = model
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.step = 0
+        self._encoder, self._source, self._plan, self._folder = encoder, source, plan, folder
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        matrices = [p for p in self._parameters if p.ndim >= 2]
+        vectors = [p for p in self._parameters if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}]
+        self._optimiser = torch.optim.AdamW(groups, lr=plan.peak_rate, betas=(0.9, 0.98), fused=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self._folder / "training.pt"
+
+    def save(self) -> None:
+        """Writes the checkpoint beside the old one, then renames: an interrupted write loses nothing."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+        }
+        torch.save(state, partial)
+        partial.rename(self.checkpoint)
+
+    def load(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["torch_rng"])
+
+    def run(self, validation: ValidationSet, save_every: int = 200, measure_every: int = 500) -> None:
+        """Trains up to the plan's last step."""
+        plan = self._plan
+        # The stream of clips depends on the seed and on the step it starts from, so that going on is
+        # reproducible too.
+        rng = np.random.default_rng([plan.seed, self.step])
+        groups = bucketed(
+            lambda: self._source.draw(plan.mix(self.step), rng), rng, lambda: plan.seconds(self.step)
+        )
+        began, busy, losses = time.monotonic(), time.process_time(), []
+        while self.step < plan.steps:
+            joint = self.step >= plan.encoder_steps
+            batch = make_batch(
+                next(groups), self._encoder, (lambda clip: ask_about(clip, rng)) if joint else None
+            )
+            losses.append(self._train_on(batch, rng))
+            self.step += 1
+            if self.step % 50 == 0:
+                ctc, answer, norm = np.mean(losses, axis=0)
+                wall, cpu = (time.monotonic() - began) / 50, (time.process_time() - busy) / 50
+                print(
+                    f"{time.strftime('%H:%M:%S')} step {self.step} ctc {ctc:.3f} answer {answer:.3f} "
+                    f"norm {norm:.1f} rate {plan.rate(self.step):.1e} {wall:.2f} s/step ({cpu:.2f} cpu)",
+                    flush=True,
+                )
+                began, busy, losses = time.monotonic(), time.process_time(), []
+            if self.step % save_every == 0 or self.step == plan.steps:
+                self.save()
+            if self.step % measure_every == 0 or self.step == plan.steps:
+                figures = validation.measure(self.average.eval(), self._encoder, ask=joint)
+                listed = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
+                print(f"== step {self.step} {listed}", flush=True)
+                began, busy = time.monotonic(), time.process_time()
+
+    def _train_on(self, batch: Batch, rng: np.random.Generator) -> tuple[float, float, float]:
+        features = _mask_spectrum(batch.features, rng)
+        tokens, _ = self.model.encode(features, batch.mask)
+        lengths = torch.tensor(token_counts(batch.mask))
+        log_probs = self.model.word_log_probs(tokens).transpose(0, 1)
+        ctc = F.ctc_loss(
+            log_probs, batch.words, lengths, batch.word_counts, blank=len(WORDS), zero_infinity=True
+        )
+        answer = torch.zeros(())
+        loss = self._plan.ctc_weight(self.step) * ctc
+        if self.step < self._plan.encoder_steps:
+            # CTC alone takes long to find that anything is spoken. Where words lie, known for strings put
+            # together from single digits, gets it over that.
+            frames = F.cross_entropy(log_probs.transpose(0, 1).flatten(0, 1), batch.frames.flatten())
+            loss = loss + torch.nan_to_num(frames)
+        if batch.prompts is not None:
+            logits = self.model.decode(tokens, batch.prompts)
+            answer = F.cross_entropy(logits.flatten(0, 1), batch.prompts.targets.flatten(), ignore_index=-100)
+            loss = loss + answer
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._plan.rate(self.step)
+        if torch.isfinite(norm):
+            self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self._update_average()
+        return float(ctc.detach()), float(answer.detach()), float(norm)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(_EMA, (1 + self.step) / (10 + self.step))
+        averages = [
+            p
+            for p, q in zip(self.average.parameters(), self.model.parameters(), strict=True)
+            if q.requires_grad
+        ]
+        torch._foreach_lerp_(averages, self._parameters, 1.0 - decay)
+
+
+def _mask_spectrum(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Hides a band of mel bins and a few frames of about a third of the clips, as a gap in the recording
+    would."""
+    for clip in features:
+        if rng.random() < 0.35:
+            width, at = int(rng.integers(4, 20)), int(rng.integers(0, 108))
+            clip[:, at : at + width] = clip.mean()
+        if rng.random() < 0.35:
+            width, at = int(rng.integers(2, 10)), int(rng.integers(0, max(1, len(clip) - 10)))
+            clip[at : at + width] = clip.mean()
+    return features

@@ -1,0 +1,119 @@
+"""Greedy decoding in PyTorch and the figures logged during training. The shipped figures come from the
+engine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .batches import PromptEncoder, token_counts
+from .clips import Clip, Takes, join
+from .grammar import WORDS, Sentence, random_digits, word_errors
+from .mel import log_mel
+from .model import DemoModel
+from .prompts import ASR_ENGLISH, Exchange, is_right, random_question
+from .voices import SpeechCache
+
+
+def digit_string(takes: Takes, speaker: str, low: int, high: int, rng: np.random.Generator) -> Clip:
+    """An unprocessed string of one speaker's digits with gaps of 20 to 250 ms."""
+    digits = random_digits(rng, low, high)
+    pieces = [takes[speaker][digit][int(rng.integers(len(takes[speaker][digit])))] for digit in digits]
+    gaps = [0.1, *rng.uniform(0.02, 0.25, size=len(digits) - 1), 0.2]
+    return Clip(join(pieces, gaps), Sentence(" ".join(digits), "digits"))
+
+
+def commands(cache: SpeechCache, count: int) -> list[Clip]:
+    """The first ``count`` commands of ``cache``, with a little silence around."""
+    lines = [line for line in cache.lines if line.kind == "command"][:count]
+    return [Clip(join([cache.audio(line)], [0.1, 0.2]), Sentence(line.text, "command")) for line in lines]
+
+
+@torch.no_grad()
+def answer(
+    model: DemoModel,
+    encoder: PromptEncoder,
+    clips: list[Clip],
+    prompts: list[str],
+    limit: int = 64,
+    batch: int = 32,
+) -> tuple[list[str], list[str]]:
+    """Greedy answers to one prompt about each clip, and what the CTC head alone would transcribe."""
+    answers: list[str] = [""] * len(clips)
+    heard: list[str] = [""] * len(clips)
+    order = sorted(range(len(clips)), key=lambda index: len(clips[index].samples))
+    for start in range(0, len(clips), batch):
+        group = order[start : start + batch]
+        features, mask = log_mel([clips[index].samples for index in group])
+        tokens, _ = model.encode(features, mask)
+        counts = token_counts(mask)
+        best = model.word_log_probs(tokens).argmax(-1)
+        for index, count, row in zip(group, counts, best, strict=True):
+            classes = torch.unique_consecutive(row[:count]).tolist()
+            heard[index] = " ".join(WORDS[c] for c in classes if c < len(WORDS))
+        given: list[list[int]] = [[] for _ in group]
+        going = list(range(len(group)))
+        for _ in range(limit):
+            pairs = [[(encoder.prompt(prompts[group[g]]), [*given[g], 0])] for g in going]
+            packed = encoder.pack([counts[g] for g in going], pairs)
+            longest = max(counts[g] for g in going)
+            logits = model.decode(tokens[going, :longest], packed)
+            for g, row in zip(list(going), logits, strict=True):
+                token = int(row[len(given[g])].argmax())
+                if token in (encoder.stop[0], 1):
+                    going.remove(g)
+                else:
+                    given[g].append(token)
+            if not going:
+                break
+        for g, ids in zip(group, given, strict=True):
+            answers[g] = encoder.text(ids)
+    return answers, heard
+
+
+@dataclass
+class ValidationSet:
+    """Clips the model is not trained on: strings by group of speakers, commands, and questions about some
+    of them."""
+
+    strings: dict[str, list[Clip]]
+    commands: list[Clip]
+    questions: list[tuple[Clip, Exchange]]
+
+    @classmethod
+    def build(cls, known: Takes, unknown: Takes, cache: SpeechCache, seed: int = 11) -> ValidationSet:
+        """``unknown`` holds the left-out speaker, if there is one."""
+        rng = np.random.default_rng(seed)
+        strings = {"known": [digit_string(known, name, 3, 7, rng) for name in known for _ in range(10)]}
+        if unknown:
+            strings["left out"] = [
+                digit_string(unknown, name, 3, 7, rng) for name in unknown for _ in range(40)
+            ]
+        spoken = commands(cache, 48)
+        asked = [*strings["known"], *spoken[:24]]
+        return cls(strings, spoken, [(clip, random_question(clip.sentence, rng)) for clip in asked])
+
+    def measure(self, model: DemoModel, encoder: PromptEncoder, ask: bool = True) -> dict[str, float]:
+        """Word error rates of the decoder and of CTC alone, and the share of right answers by kind, in
+        percent."""
+        figures: dict[str, float] = {}
+        for name, clips in {**self.strings, "commands": self.commands}.items():
+            answers, heard = answer(model, encoder, clips, [ASR_ENGLISH] * len(clips), 20 if ask else 0)
+            for label, texts in (("wer", answers), ("ctc", heard)):
+                errors = sum(
+                    word_errors(c.sentence.words, text.split()) for c, text in zip(clips, texts, strict=True)
+                )
+                figures[f"{label} {name}"] = 100 * errors / sum(len(c.sentence.words) for c in clips)
+        if ask:
+            clips = [clip for clip, _ in self.questions]
+            answers, _ = answer(model, encoder, clips, [exchange.prompt for _, exchange in self.questions])
+            right: dict[str, list[bool]] = defaultdict(list)
+            for (_, exchange), text in zip(self.questions, answers, strict=True):
+                right[exchange.kind].append(is_right(exchange, text))
+            figures.update(
+                {f"right {kind}": 100 * float(np.mean(marks)) for kind, marks in sorted(right.items())}
+            )
+        return figures
