@@ -54,8 +54,8 @@ def write_text_keys(writer: GGUFWriter, shape: TextShape, name: str, file_type: 
     writer.add_array(p + "attention.sliding_window_pattern", list(shape.sliding))
     u32(p + "attention.shared_kv_layers", shape.shared)
     u32(p + "embedding_length_per_layer_input", shape.ple)
-    if shape.softcap:
-        f32(p + "final_logit_softcapping", shape.softcap)
+    # 0 = none; written anyway, because llama.cpp takes a missing key for 30.
+    f32(p + "final_logit_softcapping", shape.softcap or 0.0)
 
 
 def write_mmproj_keys(

@@ -285,9 +285,15 @@ def compute(
 
 def _forward(model: Model, ids: list[int], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     tokens = torch.tensor([ids])
-    return model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **inputs).logits[
-        0
-    ]
+    # Asking for hidden states keeps transformers from skipping rows in sharing layers, which fails without PLE.
+    output = model(
+        input_ids=tokens,
+        attention_mask=torch.ones_like(tokens),
+        use_cache=False,
+        output_hidden_states=True,
+        **inputs,
+    )
+    return output.logits[0]
 
 
 def speech_like(seconds: float, seed: int = 0) -> FloatArray:

@@ -1,0 +1,129 @@
+"""Our engine against transformers, live, in float32: the named shapes with fresh weights, and shapes drawn at random.
+
+`GEMMA_AUDIO_PARITY_SEED` sets where the random shapes start (default 0), `GEMMA_AUDIO_PARITY_SHAPES` how many there are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the parity extra (torch)")
+pytest.importorskip("transformers", reason="needs the parity extra (transformers)")
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
+
+import torch
+from export_gguf import export_pair
+from oracles import checks, hf
+
+from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
+from gemma_audio_cli.engine.engine import Engine
+
+pytestmark = pytest.mark.parity
+
+FIRST = int(os.environ.get("GEMMA_AUDIO_PARITY_SEED", "0"))
+SHAPES = int(os.environ.get("GEMMA_AUDIO_PARITY_SHAPES", "6"))
+N_GREEDY = 64
+# An engine within the bound on logits may still swap two tokens that lie closer than this.
+CLEAR = 2 * checks.LOGIT_BOUND
+
+
+@dataclass(frozen=True)
+class Clip:
+    samples: hf.FloatArray
+    before: list[int]
+    after: list[int]
+
+
+@dataclass(frozen=True)
+class Live(checks.Opened):
+    truth: hf.Truth
+    unified: bool
+
+
+def _case(name: str) -> tuple[hf.Case, int]:
+    if name in hf.CASES:
+        return hf.CASES[name], 1000 + FIRST
+    seed = FIRST + int(name.removeprefix("random"))
+    return hf.random_case(np.random.default_rng(seed)), seed
+
+
+@pytest.fixture(scope="module", params=[*hf.CASES, *(f"random{i}" for i in range(SHAPES))])
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A fresh model, its truth, and our engine on its exported float32 pair."""
+    torch.set_num_threads(1)
+    case, seed = _case(request.param)
+    directory = tmp_path_factory.mktemp(request.param)
+    samples = hf.speech_like(0.4 + np.random.default_rng(seed).random() * 1.4, seed)
+    for attempt in range(20):
+        model = hf.build(case, seed + 10_000 * attempt)
+        hf.save(model, directory / "checkpoint")
+        text, mmproj = export_pair(directory / "checkpoint", directory, "f32", "f32", "live")
+        with Engine(text, mmproj, EngineOptions(threads=1)) as engine:
+            before = engine.tokenize("<bos><|turn>user\n<|audio>", special=True)
+            after = engine.tokenize("<audio|>Transcribe 3 words.<turn|>\n<|turn>model\n", special=True)
+            truth = hf.compute(model, samples, before, after, N_GREEDY)
+            if truth.margin >= CLEAR:
+                yield Live(engine, Clip(samples, before, after), truth, case.unified)
+                return
+    pytest.fail("no weights keep greedy decoding clear of ties")
+
+
+def test_mel(live: Live) -> None:
+    if live.unified:
+        pytest.skip("no mel frontend")
+    checks.mel_close(checks.mel_frames(live.golden.samples), live.truth.mel)
+
+
+def test_encoder(live: Live) -> None:
+    if live.unified:
+        pytest.skip("no encoder")
+    checks.cosine_close(live.encode(stage=1), live.truth.encoder)
+
+
+def test_embeddings(live: Live) -> None:
+    checks.cosine_close(live.encode(), live.truth.embeddings)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_slicing(live: Live, seed: int) -> None:
+    cuts = checks.random_cuts(len(live.golden.samples), np.random.default_rng(seed))
+    np.testing.assert_allclose(live.encode(cuts), live.encode(), rtol=0, atol=checks.SLICING_BOUND)
+
+
+def test_logits_at_every_position(live: Live) -> None:
+    logits = live.logits(live.truth.embeddings, len(live.truth.logits))
+    assert np.abs(logits - live.truth.logits).max() <= checks.LOGIT_BOUND
+
+
+def test_logits_of_few_rows_are_the_same(live: Live) -> None:
+    """Rows stop early where nobody reads them; what is read must not notice."""
+    for rows in (1, 5):
+        logits = live.logits(live.truth.embeddings, rows)
+        assert np.abs(logits - live.truth.logits[-rows:]).max() <= checks.LOGIT_BOUND
+        full = live.logits(live.truth.embeddings, rows, SessionOptions(512, kv_type="f32", skip_rows=False))
+        np.testing.assert_allclose(logits, full, rtol=0, atol=1e-5)
+
+
+def test_logits_in_small_graphs_are_the_same(live: Live) -> None:
+    """A prompt longer than one graph is cut; the pieces see each other through the cache."""
+    options = SessionOptions(n_ctx=512, n_batch=7, kv_type="f32")
+    logits = live.logits(live.truth.embeddings, 3, options)
+    assert np.abs(logits - live.truth.logits[-3:]).max() <= checks.LOGIT_BOUND
+
+
+def test_greedy_tokens(live: Live) -> None:
+    assert live.greedy(live.truth.embeddings, N_GREEDY) == live.truth.greedy
+
+
+def test_greedy_tokens_from_samples(live: Live) -> None:
+    ours = live.greedy(live.encode(), N_GREEDY)
+    assert ours == live.truth.greedy
