@@ -69,8 +69,7 @@ template <typename Struct> void require_size(const Struct * s, const char * what
 }
 
 // Copies as many items as there are; the caller's capacity must hold them all.
-template <typename T>
-void copy_items(const T * items, size_t n, T * out, size_t capacity, size_t * n_out) {
+template <typename T> void copy_items(const T * items, size_t n, T * out, size_t capacity, size_t * n_out) {
     require(n_out, "the count's address is NULL");
     *n_out = n;
     if (n > capacity) {
@@ -86,7 +85,7 @@ void * g_log_user_data = nullptr;
 void forward_log(ggml_log_level level, const char * text, void *) {
     const std::lock_guard<std::mutex> lock(g_log_mutex);
     if (g_log_callback) {
-        g_log_callback((int32_t) level, text, g_log_user_data);
+        g_log_callback((int32_t)level, text, g_log_user_data);
     }
 }
 
@@ -105,22 +104,35 @@ extern "C" {
 
 const char * ga_status_name(ga_status status) {
     switch (status) {
-        case GA_OK: return "ok";
-        case GA_ERROR_INVALID_ARGUMENT: return "invalid argument";
-        case GA_ERROR_IO: return "input/output error";
-        case GA_ERROR_FORMAT: return "damaged or malformed file";
-        case GA_ERROR_UNSUPPORTED: return "unsupported file";
-        case GA_ERROR_WIDTH_MISMATCH: return "width mismatch";
-        case GA_ERROR_OUT_OF_MEMORY: return "out of memory";
-        case GA_ERROR_BACKEND: return "back end error";
-        case GA_ERROR_CONTEXT_FULL: return "context full";
-        case GA_ERROR_CANCELLED: return "cancelled";
-        case GA_ERROR_INTERNAL: return "internal error";
+    case GA_OK:
+        return "ok";
+    case GA_ERROR_INVALID_ARGUMENT:
+        return "invalid argument";
+    case GA_ERROR_IO:
+        return "input/output error";
+    case GA_ERROR_FORMAT:
+        return "damaged or malformed file";
+    case GA_ERROR_UNSUPPORTED:
+        return "unsupported file";
+    case GA_ERROR_WIDTH_MISMATCH:
+        return "width mismatch";
+    case GA_ERROR_OUT_OF_MEMORY:
+        return "out of memory";
+    case GA_ERROR_BACKEND:
+        return "back end error";
+    case GA_ERROR_CONTEXT_FULL:
+        return "context full";
+    case GA_ERROR_CANCELLED:
+        return "cancelled";
+    case GA_ERROR_INTERNAL:
+        return "internal error";
     }
     return "unknown status";
 }
 
-int32_t ga_abi_version(void) { return 1; }
+int32_t ga_abi_version(void) {
+    return 1;
+}
 
 void ga_set_log(ga_log_callback callback, void * user_data) {
     quiet_logs_once();
@@ -131,7 +143,7 @@ void ga_set_log(ga_log_callback callback, void * user_data) {
 
 int32_t ga_device_count(void) {
     quiet_logs_once();
-    return (int32_t) ggml_backend_dev_count();
+    return (int32_t)ggml_backend_dev_count();
 }
 
 ga_status ga_device_get(int32_t index, ga_device_info * info) {
@@ -139,10 +151,10 @@ ga_status ga_device_get(int32_t index, ga_device_info * info) {
     return guarded(error, [&] {
         require_size(info, "ga_device_info.size is wrong");
         require(index >= 0 && index < ga_device_count(), "no such device");
-        ggml_backend_dev_t device = ggml_backend_dev_get((size_t) index);
+        ggml_backend_dev_t device = ggml_backend_dev_get((size_t)index);
         copy_out(ggml_backend_dev_name(device), info->name, sizeof(info->name));
         copy_out(ggml_backend_dev_description(device), info->description, sizeof(info->description));
-        info->type = (int32_t) ggml_backend_dev_type(device);
+        info->type = (int32_t)ggml_backend_dev_type(device);
         size_t free = 0, total = 0;
         ggml_backend_dev_memory(device, &free, &total);
         info->memory_free = free;
@@ -177,7 +189,9 @@ ga_status ga_engine_open(const char * text_path, const char * mmproj_path, const
     return status;
 }
 
-void ga_engine_close(ga_engine * engine) { delete engine; }
+void ga_engine_close(ga_engine * engine) {
+    delete engine;
+}
 
 ga_status ga_engine_get_info(const ga_engine * engine, ga_engine_info * info) {
     std::string error;
@@ -199,7 +213,7 @@ int64_t ga_engine_metadata(const ga_engine * engine, const char * key, char * te
         require(engine && key, "engine or key is NULL");
         const ga::GgufFile & file = engine->engine.text_file();
         if (const auto value = file.find_string(key)) {
-            length = (int64_t) copy_out(*value, text, size);
+            length = (int64_t)copy_out(*value, text, size);
         }
     });
     return length;
@@ -249,7 +263,9 @@ ga_status ga_mel_open(ga_mel ** mel) {
     });
 }
 
-void ga_mel_close(ga_mel * mel) { delete mel; }
+void ga_mel_close(ga_mel * mel) {
+    delete mel;
+}
 
 ga_status ga_mel_push(ga_mel * mel, const float * samples, size_t n_samples) {
     std::string error;
@@ -280,7 +296,9 @@ ga_status ga_audio_open(ga_engine * engine, ga_audio ** audio) {
     });
 }
 
-void ga_audio_close(ga_audio * audio) { delete audio; }
+void ga_audio_close(ga_audio * audio) {
+    delete audio;
+}
 
 ga_status ga_audio_push(ga_audio * audio, const float * samples, size_t n_samples) {
     if (!audio) {
@@ -319,7 +337,9 @@ ga_status ga_audio_push_batch(ga_audio * const * audios, const float * const * s
     });
 }
 
-size_t ga_audio_count(const ga_audio * audio) { return audio ? audio->clip.count() : 0; }
+size_t ga_audio_count(const ga_audio * audio) {
+    return audio ? audio->clip.count() : 0;
+}
 
 ga_status ga_audio_read(const ga_audio * audio, int32_t stage, size_t first, size_t n, float * out) {
     if (!audio) {
@@ -364,7 +384,9 @@ ga_status ga_session_open(ga_engine * engine, const ga_session_options * options
     });
 }
 
-void ga_session_close(ga_session * session) { delete session; }
+void ga_session_close(ga_session * session) {
+    delete session;
+}
 
 ga_status ga_session_forward(ga_session * session, const ga_input * inputs, size_t n_inputs) {
     if (!session) {
@@ -380,11 +402,11 @@ ga_status ga_session_forward(ga_session * session, const ga_input * inputs, size
                 require(!in.tokens && !in.embeddings, "an input has more than one source");
                 require(in.audio->owner == session->owner, "the clip is of another engine");
                 const size_t count = in.audio->clip.count();
-                require(in.audio_first >= 0 && in.n >= 0 && (size_t) in.audio_first <= count &&
-                            (size_t) in.n <= count - (size_t) in.audio_first,
+                require(in.audio_first >= 0 && in.n >= 0 && (size_t)in.audio_first <= count &&
+                            (size_t)in.n <= count - (size_t)in.audio_first,
                         "the clip does not have these tokens");
-                const size_t width = (size_t) session->owner->engine.text().n_embd;
-                embeddings = in.audio->clip.embeddings() + (size_t) in.audio_first * width;
+                const size_t width = (size_t)session->owner->engine.text().n_embd;
+                embeddings = in.audio->clip.embeddings() + (size_t)in.audio_first * width;
             }
             checked[i] = {in.seq, in.n, in.tokens, embeddings, in.n_logits};
         }
@@ -392,7 +414,9 @@ ga_status ga_session_forward(ga_session * session, const ga_input * inputs, size
     });
 }
 
-size_t ga_session_n_logits(const ga_session * session) { return session ? session->session.n_logits() : 0; }
+size_t ga_session_n_logits(const ga_session * session) {
+    return session ? session->session.n_logits() : 0;
+}
 
 const float * ga_session_logits(const ga_session * session, size_t row) {
     return session && row < session->session.n_logits() ? session->session.logits(row) : nullptr;

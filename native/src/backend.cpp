@@ -40,7 +40,7 @@ int default_thread_count() {
         }
         cores.insert(siblings);
     }
-    return std::max<int>(1, (int) cores.size());
+    return std::max<int>(1, (int)cores.size());
 }
 
 #elif defined(__APPLE__)
@@ -61,7 +61,9 @@ int default_thread_count() {
 
 #else
 
-int default_thread_count() { return std::max(1u, std::thread::hardware_concurrency()); }
+int default_thread_count() {
+    return std::max(1u, std::thread::hardware_concurrency());
+}
 
 #endif
 
@@ -105,7 +107,9 @@ ggml_backend_dev_t find_device(const std::string & name) {
     fail(GA_ERROR_BACKEND, "ggml reports no device at all, not even the CPU: the installation is damaged");
 }
 
-bool abort_callback(void * data) { return static_cast<const Backend *>(data)->cancelled(); }
+bool abort_callback(void * data) {
+    return static_cast<const Backend *>(data)->cancelled();
+}
 
 } // namespace
 
@@ -200,7 +204,7 @@ bool Backend::can_multiply(ggml_backend_buffer_type_t buft, ggml_type type, int6
 GraphRunner::GraphRunner(Backend & backend, size_t max_nodes) : backend_(backend), max_nodes_(max_nodes) {
     memory_.resize(ggml_tensor_overhead() * max_nodes + ggml_graph_overhead_custom(max_nodes, false));
     auto & backends = backend_.backends();
-    sched_ = ggml_backend_sched_new(backends.data(), nullptr, (int) backends.size(), max_nodes, /*parallel =*/false,
+    sched_ = ggml_backend_sched_new(backends.data(), nullptr, (int)backends.size(), max_nodes, /*parallel =*/false,
                                     /*op_offload =*/true);
     if (!sched_) {
         fail(GA_ERROR_OUT_OF_MEMORY, "no memory for the graph scheduler");
@@ -309,8 +313,12 @@ void DeviceTensors::allocate(bool zeroed) {
     }
 }
 
-void DeviceTensors::clear() { ggml_backend_buffer_clear(buffer_, 0); }
+void DeviceTensors::clear() {
+    ggml_backend_buffer_clear(buffer_, 0);
+}
 
-size_t DeviceTensors::n_bytes() const { return buffer_ ? ggml_backend_buffer_get_size(buffer_) : 0; }
+size_t DeviceTensors::n_bytes() const {
+    return buffer_ ? ggml_backend_buffer_get_size(buffer_) : 0;
+}
 
 } // namespace ga

@@ -20,7 +20,7 @@ namespace ga {
 using CancelCheck = std::function<bool()>;
 
 class Backend {
-public:
+  public:
     // device: a ggml device name, or empty for the best GPU and else the CPU. n_threads 0: one per physical core.
     Backend(const std::string & device, int n_threads, bool use_repack, CancelCheck cancel);
     ~Backend();
@@ -41,7 +41,7 @@ public:
     bool can_multiply(ggml_backend_buffer_type_t buft, ggml_type type, int64_t n_in, int64_t n_out) const;
     bool cancelled() const { return cancel_ && cancel_(); }
 
-private:
+  private:
     ggml_backend_dev_t device_ = nullptr;
     std::string device_name_;
     int n_threads_ = 1;
@@ -56,7 +56,7 @@ int default_thread_count();
 
 // Builds and runs graphs. Use: begin() -> build with ctx() and input() -> output() -> compute() -> read().
 class GraphRunner {
-public:
+  public:
     GraphRunner(Backend & backend, size_t max_nodes);
     ~GraphRunner();
     GraphRunner(const GraphRunner &) = delete;
@@ -88,7 +88,7 @@ public:
     // Copies a computed tensor's data (contiguous) to the host.
     void read(const ggml_tensor * tensor, void * out, size_t offset, size_t n_bytes) const;
 
-private:
+  private:
     struct Input {
         ggml_tensor * tensor;
         std::vector<uint8_t> owned;
@@ -105,7 +105,7 @@ private:
 
 // Tensors that live longer than a graph: K/V caches and carried encoder states. Allocated together on one device.
 class DeviceTensors {
-public:
+  public:
     DeviceTensors(Backend & backend, size_t max_tensors);
     ~DeviceTensors();
     DeviceTensors(const DeviceTensors &) = delete;
@@ -113,10 +113,10 @@ public:
 
     ggml_tensor * add(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, const char * name);
     void allocate(bool zeroed = true); // throws GA_ERROR_OUT_OF_MEMORY
-    void clear();    // zeroes again
+    void clear();                      // zeroes again
     size_t n_bytes() const;
 
-private:
+  private:
     Backend & backend_;
     ggml_context * ctx_ = nullptr;
     ggml_backend_buffer_t buffer_ = nullptr;

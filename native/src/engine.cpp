@@ -38,8 +38,9 @@ Engine::Engine(const std::string & text_path, const std::string & mmproj_path, c
     text_ = std::make_unique<TextModel>(text_file_, backend_, progress_part(options, 0.2f, 1.0f));
     vocab_ = std::make_unique<Vocab>(text_file_, text_->n_vocab);
     if (audio_ && audio_->n_embd_out() != text_->n_embd) {
-        fail(GA_ERROR_WIDTH_MISMATCH, "%s gives embeddings of width %lld, %s takes %d: the two files do not belong together",
-             audio_file_->path().c_str(), (long long) audio_->n_embd_out(), text_file_.path().c_str(), text_->n_embd);
+        fail(GA_ERROR_WIDTH_MISMATCH,
+             "%s gives embeddings of width %lld, %s takes %d: the two files do not belong together",
+             audio_file_->path().c_str(), (long long)audio_->n_embd_out(), text_file_.path().c_str(), text_->n_embd);
     }
 }
 
@@ -51,8 +52,8 @@ void Engine::check_widths() const {
     if (projection && table && projection->ne[1] != table->ne[0]) {
         fail(GA_ERROR_WIDTH_MISMATCH,
              "%s gives embeddings of width %lld, %s takes %lld: the two files do not belong together",
-             audio_file_->path().c_str(), (long long) projection->ne[1], text_file_.path().c_str(),
-             (long long) table->ne[0]);
+             audio_file_->path().c_str(), (long long)projection->ne[1], text_file_.path().c_str(),
+             (long long)table->ne[0]);
     }
 }
 
@@ -71,8 +72,8 @@ void Engine::describe(ga_engine_info & info) const {
     info.n_ctx_train = text_->n_ctx_train;
     info.projector = audio_ ? audio_->projector() : GA_PROJECTOR_NONE;
     info.n_audio_layer = audio_ ? audio_->n_layer() : 0;
-    info.n_audio_embd = audio_ ? (int32_t) audio_->width() : 0;
-    info.n_audio_out = audio_ ? (int32_t) audio_->n_encoder_out() : 0;
+    info.n_audio_embd = audio_ ? (int32_t)audio_->width() : 0;
+    info.n_audio_out = audio_ ? (int32_t)audio_->n_encoder_out() : 0;
     info.token_bos = vocab_->bos();
     info.token_eos = vocab_->eos();
     info.bytes_text = text_->weights().bytes_resident();
@@ -87,7 +88,7 @@ void Engine::describe(ga_engine_info & info) const {
     }
     std::string text;
     for (const auto & [name, bytes] : buffers) {
-        text += format("%s%s %.1f MB", text.empty() ? "" : ", ", name.c_str(), (double) bytes / 1e6);
+        text += format("%s%s %.1f MB", text.empty() ? "" : ", ", name.c_str(), (double)bytes / 1e6);
     }
     std::snprintf(info.buffers, sizeof(info.buffers), "%s", text.c_str());
 }

@@ -14,7 +14,7 @@
 namespace ga {
 
 class Engine {
-public:
+  public:
     // mmproj_path empty: text only. Throws Error.
     Engine(const std::string & text_path, const std::string & mmproj_path, const ga_engine_options & options);
 
@@ -31,7 +31,7 @@ public:
     // The last error of a call on this engine or anything opened from it.
     std::string last_error;
 
-private:
+  private:
     void check_widths() const;
 
     Backend backend_;

@@ -11,11 +11,11 @@
 namespace ga {
 
 class Error : public std::runtime_error {
-public:
+  public:
     Error(ga_status status, const std::string & message) : std::runtime_error(message), status_(status) {}
     ga_status status() const { return status_; }
 
-private:
+  private:
     ga_status status_;
 };
 

@@ -25,7 +25,7 @@ GA_INLINE float exp_f32(float x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    const int32_t bits = ((int32_t) n + 127) << 23;
+    const int32_t bits = ((int32_t)n + 127) << 23;
     float scale;
     std::memcpy(&scale, &bits, sizeof(scale));
     return p * scale;
@@ -44,7 +44,9 @@ GA_INLINE void gelu_mul_row(const float * gate, const float * up, float * out, i
 
 using RowFunction = void (*)(const float *, const float *, float *, int64_t);
 
-void gelu_mul_row_any(const float * gate, const float * up, float * out, int64_t n) { gelu_mul_row(gate, up, out, n); }
+void gelu_mul_row_any(const float * gate, const float * up, float * out, int64_t n) {
+    gelu_mul_row(gate, up, out, n);
+}
 
 #if defined(__GNUC__) && defined(__x86_64__)
 __attribute__((target("avx2,fma"))) void gelu_mul_row_avx2(const float * gate, const float * up, float * out,
@@ -68,18 +70,18 @@ void compute(ggml_tensor * dst, const ggml_tensor * gate, const ggml_tensor * up
     const int64_t rows = gate->ne[1];
     if (rows >= nth) {
         for (int64_t row = rows * ith / nth; row < rows * (ith + 1) / nth; row++) {
-            row_function((const float *) ((const char *) gate->data + row * gate->nb[1]),
-                         (const float *) ((const char *) up->data + row * up->nb[1]),
-                         (float *) ((char *) dst->data + row * dst->nb[1]), n);
+            row_function((const float *)((const char *)gate->data + row * gate->nb[1]),
+                         (const float *)((const char *)up->data + row * up->nb[1]),
+                         (float *)((char *)dst->data + row * dst->nb[1]), n);
         }
         return;
     }
     const int64_t first = n * ith / nth; // few rows (decode): threads split each row instead
     const int64_t last = n * (ith + 1) / nth;
     for (int64_t row = 0; row < rows; row++) {
-        row_function((const float *) ((const char *) gate->data + row * gate->nb[1]) + first,
-                     (const float *) ((const char *) up->data + row * up->nb[1]) + first,
-                     (float *) ((char *) dst->data + row * dst->nb[1]) + first, last - first);
+        row_function((const float *)((const char *)gate->data + row * gate->nb[1]) + first,
+                     (const float *)((const char *)up->data + row * up->nb[1]) + first,
+                     (float *)((char *)dst->data + row * dst->nb[1]) + first, last - first);
     }
 }
 

@@ -23,9 +23,9 @@ namespace ga {
 #if defined(_WIN32)
 
 static std::wstring wide(const std::string & text) {
-    const int n = MultiByteToWideChar(CP_UTF8, 0, text.data(), (int) text.size(), nullptr, 0);
+    const int n = MultiByteToWideChar(CP_UTF8, 0, text.data(), (int)text.size(), nullptr, 0);
     std::wstring out(n, L'\0');
-    MultiByteToWideChar(CP_UTF8, 0, text.data(), (int) text.size(), out.data(), n);
+    MultiByteToWideChar(CP_UTF8, 0, text.data(), (int)text.size(), out.data(), n);
     return out;
 }
 
@@ -36,13 +36,13 @@ FileMap::FileMap(const std::string & path) {
     }
     LARGE_INTEGER size;
     GetFileSizeEx(file, &size);
-    size_ = (size_t) size.QuadPart;
+    size_ = (size_t)size.QuadPart;
     HANDLE mapping = size_ > 0 ? CreateFileMappingW(file, nullptr, PAGE_READONLY, 0, 0, nullptr) : nullptr;
     CloseHandle(file);
     if (size_ == 0) {
         fail(GA_ERROR_FORMAT, "%s: the file is empty", path.c_str());
     }
-    data_ = mapping ? (const uint8_t *) MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0) : nullptr;
+    data_ = mapping ? (const uint8_t *)MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0) : nullptr;
     handle_ = mapping;
     if (!data_) {
         fail(GA_ERROR_IO, "%s: cannot be mapped into memory", path.c_str());
@@ -54,7 +54,7 @@ FileMap::~FileMap() {
         UnmapViewOfFile(data_);
     }
     if (handle_) {
-        CloseHandle((HANDLE) handle_);
+        CloseHandle((HANDLE)handle_);
     }
 }
 
@@ -76,7 +76,7 @@ FileMap::FileMap(const std::string & path) {
         close(fd);
         fail(GA_ERROR_FORMAT, "%s: the file is empty", path.c_str());
     }
-    size_ = (size_t) st.st_size;
+    size_ = (size_t)st.st_size;
     void * addr = mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
     const int map_errno = errno;
     close(fd);
@@ -93,7 +93,7 @@ FileMap::~FileMap() {
 }
 
 void FileMap::forget(size_t offset, size_t n) const {
-    const size_t page = (size_t) sysconf(_SC_PAGESIZE);
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t first = (offset + page - 1) / page * page;
     const size_t last = std::min(offset + n, size_) / page * page;
     if (last > first) {
@@ -108,8 +108,9 @@ void FileMap::forget(size_t offset, size_t n) const {
 namespace {
 
 class HeaderScan {
-public:
-    HeaderScan(const uint8_t * data, size_t size, const std::string & path) : p_(data), end_(data + size), path_(path) {}
+  public:
+    HeaderScan(const uint8_t * data, size_t size, const std::string & path)
+        : p_(data), end_(data + size), path_(path) {}
 
     void run() {
         if (end_ - p_ < 4 || std::memcmp(p_, "GGUF", 4) != 0) {
@@ -136,9 +137,9 @@ public:
         }
     }
 
-private:
+  private:
     void need(uint64_t n) const {
-        if ((uint64_t) (end_ - p_) < n) {
+        if ((uint64_t)(end_ - p_) < n) {
             fail(GA_ERROR_FORMAT, "%s: the file ends inside its header: it is truncated or damaged", path_.c_str());
         }
     }
@@ -152,7 +153,7 @@ private:
     std::string string() {
         const uint64_t n = number<uint64_t>();
         need(n);
-        std::string text(reinterpret_cast<const char *>(p_), (size_t) n);
+        std::string text(reinterpret_cast<const char *>(p_), (size_t)n);
         p_ += n;
         return text;
     }
@@ -177,7 +178,7 @@ private:
             } else {
                 const uint64_t size = scalar_size(of);
                 need(0);
-                if (n > (uint64_t) (end_ - p_) / size) {
+                if (n > (uint64_t)(end_ - p_) / size) {
                     need(UINT64_MAX);
                 }
                 p_ += n * size;
@@ -190,18 +191,23 @@ private:
     }
     uint64_t scalar_size(uint32_t type) const {
         switch (type) {
-            case GGUF_TYPE_UINT8:
-            case GGUF_TYPE_INT8:
-            case GGUF_TYPE_BOOL: return 1;
-            case GGUF_TYPE_UINT16:
-            case GGUF_TYPE_INT16: return 2;
-            case GGUF_TYPE_UINT32:
-            case GGUF_TYPE_INT32:
-            case GGUF_TYPE_FLOAT32: return 4;
-            case GGUF_TYPE_UINT64:
-            case GGUF_TYPE_INT64:
-            case GGUF_TYPE_FLOAT64: return 8;
-            default: fail(GA_ERROR_FORMAT, "%s: a metadata value has the unknown type %u", path_.c_str(), type);
+        case GGUF_TYPE_UINT8:
+        case GGUF_TYPE_INT8:
+        case GGUF_TYPE_BOOL:
+            return 1;
+        case GGUF_TYPE_UINT16:
+        case GGUF_TYPE_INT16:
+            return 2;
+        case GGUF_TYPE_UINT32:
+        case GGUF_TYPE_INT32:
+        case GGUF_TYPE_FLOAT32:
+            return 4;
+        case GGUF_TYPE_UINT64:
+        case GGUF_TYPE_INT64:
+        case GGUF_TYPE_FLOAT64:
+            return 8;
+        default:
+            fail(GA_ERROR_FORMAT, "%s: a metadata value has the unknown type %u", path_.c_str(), type);
         }
     }
 
@@ -235,7 +241,7 @@ GgufFile::GgufFile(const std::string & path) : path_(path), map_(path) {
     }
     const size_t data_start = gguf_get_data_offset(ctx_.get());
     const int64_t n = gguf_get_n_tensors(ctx_.get());
-    tensors_.reserve((size_t) n);
+    tensors_.reserve((size_t)n);
     for (int64_t i = 0; i < n; i++) {
         TensorInfo info;
         info.name = gguf_get_tensor_name(ctx_.get(), i);
@@ -254,26 +260,38 @@ GgufFile::GgufFile(const std::string & path) : path_(path), map_(path) {
     }
 }
 
-int64_t GgufFile::key_id(const std::string & key) const { return gguf_find_key(ctx_.get(), key.c_str()); }
+int64_t GgufFile::key_id(const std::string & key) const {
+    return gguf_find_key(ctx_.get(), key.c_str());
+}
 
-bool GgufFile::has(const std::string & key) const { return key_id(key) >= 0; }
+bool GgufFile::has(const std::string & key) const {
+    return key_id(key) >= 0;
+}
 
 // Element i of scalar storage of an integer or boolean type; nullopt for other types and for values beyond int64.
 static std::optional<int64_t> int_at(gguf_type type, const void * data, size_t i) {
     switch (type) {
-        case GGUF_TYPE_BOOL:
-        case GGUF_TYPE_INT8: return static_cast<const int8_t *>(data)[i];
-        case GGUF_TYPE_UINT8: return static_cast<const uint8_t *>(data)[i];
-        case GGUF_TYPE_INT16: return static_cast<const int16_t *>(data)[i];
-        case GGUF_TYPE_UINT16: return static_cast<const uint16_t *>(data)[i];
-        case GGUF_TYPE_INT32: return static_cast<const int32_t *>(data)[i];
-        case GGUF_TYPE_UINT32: return static_cast<const uint32_t *>(data)[i];
-        case GGUF_TYPE_INT64: return static_cast<const int64_t *>(data)[i];
-        case GGUF_TYPE_UINT64: {
-            const uint64_t value = static_cast<const uint64_t *>(data)[i];
-            return value > (uint64_t) INT64_MAX ? std::nullopt : std::optional<int64_t>((int64_t) value);
-        }
-        default: return std::nullopt;
+    case GGUF_TYPE_BOOL:
+    case GGUF_TYPE_INT8:
+        return static_cast<const int8_t *>(data)[i];
+    case GGUF_TYPE_UINT8:
+        return static_cast<const uint8_t *>(data)[i];
+    case GGUF_TYPE_INT16:
+        return static_cast<const int16_t *>(data)[i];
+    case GGUF_TYPE_UINT16:
+        return static_cast<const uint16_t *>(data)[i];
+    case GGUF_TYPE_INT32:
+        return static_cast<const int32_t *>(data)[i];
+    case GGUF_TYPE_UINT32:
+        return static_cast<const uint32_t *>(data)[i];
+    case GGUF_TYPE_INT64:
+        return static_cast<const int64_t *>(data)[i];
+    case GGUF_TYPE_UINT64: {
+        const uint64_t value = static_cast<const uint64_t *>(data)[i];
+        return value > (uint64_t)INT64_MAX ? std::nullopt : std::optional<int64_t>((int64_t)value);
+    }
+    default:
+        return std::nullopt;
     }
 }
 
@@ -306,7 +324,7 @@ std::optional<double> GgufFile::find_float(const std::string & key) const {
         value = gguf_get_val_f64(ctx_.get(), id);
     } else if (type != GGUF_TYPE_ARRAY && type != GGUF_TYPE_STRING) {
         const auto whole = int_at(type, gguf_get_val_data(ctx_.get(), id), 0);
-        value = whole ? (double) *whole : NAN;
+        value = whole ? (double)*whole : NAN;
     }
     if (!std::isfinite(value)) {
         fail(GA_ERROR_FORMAT, "%s: %s is not a finite number", path_.c_str(), key.c_str());
@@ -332,7 +350,7 @@ int64_t GgufFile::get_int(const std::string & key, int64_t min, int64_t max) con
     }
     if (*value < min || *value > max) {
         fail(GA_ERROR_FORMAT, "%s: %s is %lld, not between %lld and %lld", path_.c_str(), key.c_str(),
-             (long long) *value, (long long) min, (long long) max);
+             (long long)*value, (long long)min, (long long)max);
     }
     return *value;
 }
@@ -378,6 +396,20 @@ std::vector<int64_t> GgufFile::find_int_array(const std::string & key) const {
     return values;
 }
 
+std::vector<std::string_view> GgufFile::find_string_array(const std::string & key) const {
+    const auto array = find_array(key);
+    std::vector<std::string_view> values;
+    if (!array || array->first != GGUF_TYPE_STRING) {
+        return values;
+    }
+    const int64_t id = key_id(key);
+    values.reserve(array->second);
+    for (size_t i = 0; i < array->second; i++) {
+        values.emplace_back(gguf_get_arr_str(ctx_.get(), id, i));
+    }
+    return values;
+}
+
 std::vector<int64_t> GgufFile::get_ints(const std::string & key, size_t n, int64_t min, int64_t max) const {
     const auto array = find_array(key);
     if (!array) {
@@ -390,7 +422,7 @@ std::vector<int64_t> GgufFile::get_ints(const std::string & key, size_t n, int64
     for (const int64_t value : values) {
         if (value < min || value > max) {
             fail(GA_ERROR_FORMAT, "%s: %s holds %lld, not between %lld and %lld", path_.c_str(), key.c_str(),
-                 (long long) value, (long long) min, (long long) max);
+                 (long long)value, (long long)min, (long long)max);
         }
     }
     return values;
@@ -398,7 +430,7 @@ std::vector<int64_t> GgufFile::get_ints(const std::string & key, size_t n, int64
 
 const TensorInfo * GgufFile::find_tensor(const std::string & name) const {
     const int64_t id = gguf_find_tensor(ctx_.get(), name.c_str());
-    return id < 0 ? nullptr : &tensors_[(size_t) id];
+    return id < 0 ? nullptr : &tensors_[(size_t)id];
 }
 
 } // namespace ga

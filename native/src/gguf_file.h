@@ -13,13 +13,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ga {
 
 // A read-only mapping of a whole file (or, where the system cannot map, a copy of it).
 class FileMap {
-public:
+  public:
     explicit FileMap(const std::string & path);
     ~FileMap();
     FileMap(const FileMap &) = delete;
@@ -30,7 +31,7 @@ public:
     // Tells the system that [offset, offset + n) is not needed any more; the pages can be read again later.
     void forget(size_t offset, size_t n) const;
 
-private:
+  private:
     const uint8_t * data_ = nullptr;
     size_t size_ = 0;
     void * handle_ = nullptr; // Windows: the mapping object
@@ -41,7 +42,7 @@ struct TensorInfo {
     ggml_type type = GGML_TYPE_F32;
     int64_t ne[4] = {1, 1, 1, 1}; // ggml order: ne[0] is the input dimension
     size_t n_bytes = 0;
-    size_t offset = 0;           // from the start of the file
+    size_t offset = 0; // from the start of the file
     const uint8_t * data = nullptr;
 
     int64_t n_rows() const { return ne[1] * ne[2] * ne[3]; }
@@ -50,7 +51,7 @@ struct TensorInfo {
 };
 
 class GgufFile {
-public:
+  public:
     // Throws GA_ERROR_IO or GA_ERROR_FORMAT.
     explicit GgufFile(const std::string & path);
 
@@ -70,11 +71,13 @@ public:
     // Element type and length of an array, or nullopt where the key is absent or no array.
     std::optional<std::pair<gguf_type, size_t>> find_array(const std::string & key) const;
     std::vector<int64_t> find_int_array(const std::string & key) const;
+    // Views into the file's own memory; empty where the key is absent or no array of strings.
+    std::vector<std::string_view> find_string_array(const std::string & key) const;
 
     const TensorInfo * find_tensor(const std::string & name) const;
     const std::vector<TensorInfo> & tensors() const { return tensors_; }
 
-private:
+  private:
     struct GgufDeleter {
         void operator()(gguf_context * ctx) const { gguf_free(ctx); }
     };

@@ -3,12 +3,12 @@
 namespace ga {
 
 KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int n_ctx, int n_seq)
-    : n_ctx_(n_ctx), lengths_((size_t) n_seq, 0), tensors_(backend, (size_t) model.n_layer_kv * 2 + 1) {
+    : n_ctx_(n_ctx), lengths_((size_t)n_seq, 0), tensors_(backend, (size_t)model.n_layer_kv * 2 + 1) {
     for (int il = 0; il < model.n_layer_kv; il++) {
-        const TextLayer & layer = model.layers[(size_t) il];
+        const TextLayer & layer = model.layers[(size_t)il];
         if (layer.head_dim % ggml_blck_size(type) != 0) {
             fail(GA_ERROR_INVALID_ARGUMENT, "the K/V type %s needs heads of a multiple of %lld, this model's are %d",
-                 ggml_type_name(type), (long long) ggml_blck_size(type), layer.head_dim);
+                 ggml_type_name(type), (long long)ggml_blck_size(type), layer.head_dim);
         }
         for (auto * list : {&k_, &v_}) {
             const std::string name = format("cache_%c.%d", list == &k_ ? 'k' : 'v', il);
@@ -20,7 +20,7 @@ KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int
 
 ggml_tensor * KvCache::sequence(ggml_context * ctx, ggml_tensor * cache, int seq) {
     return ggml_view_3d(ctx, cache, cache->ne[0], cache->ne[1], cache->ne[2], cache->nb[1], cache->nb[2],
-                        (size_t) seq * cache->nb[3]);
+                        (size_t)seq * cache->nb[3]);
 }
 
 } // namespace ga

@@ -13,21 +13,21 @@
 namespace ga {
 
 class KvCache {
-public:
+  public:
     // type: GGML_TYPE_F16, Q8_0 or F32. Throws GA_ERROR_INVALID_ARGUMENT or _OUT_OF_MEMORY.
     KvCache(const TextModel & model, Backend & backend, ggml_type type, int n_ctx, int n_seq);
 
     int n_ctx() const { return n_ctx_; }
-    int n_seq() const { return (int) lengths_.size(); }
-    int length(int seq) const { return lengths_[(size_t) seq]; }
-    void set_length(int seq, int length) { lengths_[(size_t) seq] = length; }
+    int n_seq() const { return (int)lengths_.size(); }
+    int length(int seq) const { return lengths_[(size_t)seq]; }
+    void set_length(int seq, int length) { lengths_[(size_t)seq] = length; }
     size_t n_bytes() const { return tensors_.n_bytes(); }
 
     // One sequence's whole cache of one layer: [head_dim, n_ctx, n_head_kv].
-    ggml_tensor * k(ggml_context * ctx, int layer, int seq) const { return sequence(ctx, k_[(size_t) layer], seq); }
-    ggml_tensor * v(ggml_context * ctx, int layer, int seq) const { return sequence(ctx, v_[(size_t) layer], seq); }
+    ggml_tensor * k(ggml_context * ctx, int layer, int seq) const { return sequence(ctx, k_[(size_t)layer], seq); }
+    ggml_tensor * v(ggml_context * ctx, int layer, int seq) const { return sequence(ctx, v_[(size_t)layer], seq); }
 
-private:
+  private:
     static ggml_tensor * sequence(ggml_context * ctx, ggml_tensor * cache, int seq);
 
     int n_ctx_;

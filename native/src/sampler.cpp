@@ -7,9 +7,9 @@ namespace ga {
 
 Sampler::Sampler(const Vocab & vocab, const ga_sampler_options & options) : vocab_(&vocab) {
     if (!vocab.suppressed().empty()) {
-        suppressed_.assign((size_t) vocab.size(), false);
+        suppressed_.assign((size_t)vocab.size(), false);
         for (const int32_t token : vocab.suppressed()) {
-            suppressed_[(size_t) token] = true;
+            suppressed_[(size_t)token] = true;
         }
     }
     if (!(options.temperature >= 0) || !(options.top_p >= 0) || !(options.min_p >= 0) || options.top_k < 0) {
@@ -46,7 +46,7 @@ Sampler::Sampler(const Vocab & vocab, const ga_sampler_options & options) : voca
 int32_t Sampler::greedy(const float * logits) const {
     int32_t best = -1;
     for (int32_t i = 0; i < vocab_->size(); i++) {
-        if ((best < 0 || logits[i] > logits[best]) && (suppressed_.empty() || !suppressed_[(size_t) i])) {
+        if ((best < 0 || logits[i] > logits[best]) && (suppressed_.empty() || !suppressed_[(size_t)i])) {
             best = i;
         }
     }
@@ -71,7 +71,7 @@ int32_t Sampler::sample(const float * logits, float * logprob) {
     } else {
         candidates_.clear();
         for (int32_t i = 0; i < n; i++) {
-            if (suppressed_.empty() || !suppressed_[(size_t) i]) {
+            if (suppressed_.empty() || !suppressed_[(size_t)i]) {
                 candidates_.push_back({i, logits[i], 0.0f});
             }
         }
@@ -87,7 +87,7 @@ int32_t Sampler::sample(const float * logits, float * logprob) {
         fail(GA_ERROR_BACKEND, "no token is left to choose from");
     }
     if (logprob) {
-        *logprob = (float) (logits[token] - max - std::log(sum));
+        *logprob = (float)(logits[token] - max - std::log(sum));
     }
     return token;
 }

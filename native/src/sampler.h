@@ -9,14 +9,14 @@
 namespace ga {
 
 class Sampler {
-public:
+  public:
     Sampler(const Vocab & vocab, const ga_sampler_options & options);
 
     // logits: [n_vocab]. Returns the token; logprob: its log-probability under the plain softmax of the row.
     // Throws GA_ERROR_BACKEND where the row holds no finite number (damaged weights).
     int32_t sample(const float * logits, float * logprob);
 
-private:
+  private:
     struct ChainDeleter {
         void operator()(llama_sampler * chain) const { llama_sampler_free(chain); }
     };

@@ -7,16 +7,22 @@ namespace ga {
 namespace {
 
 constexpr int kDefaultBatch = 1024;
-// Inputs of one graph: each adds an attention a layer.
-constexpr int kMaxSpans = 64;
+
+// Inputs of one graph: each adds an attention a layer, and memory for its nodes is set aside. A prompt has three parts.
+int max_spans(const ga_session_options & options) {
+    return std::clamp(options.n_seq * 3, 8, 64);
+}
 
 ggml_type kv_type(ga_kv_type type) {
     switch (type) {
-        case GA_KV_F16: return GGML_TYPE_F16;
-        case GA_KV_Q8_0: return GGML_TYPE_Q8_0;
-        case GA_KV_F32: return GGML_TYPE_F32;
+    case GA_KV_F16:
+        return GGML_TYPE_F16;
+    case GA_KV_Q8_0:
+        return GGML_TYPE_Q8_0;
+    case GA_KV_F32:
+        return GGML_TYPE_F32;
     }
-    fail(GA_ERROR_INVALID_ARGUMENT, "unknown K/V type %d", (int) type);
+    fail(GA_ERROR_INVALID_ARGUMENT, "unknown K/V type %d", (int)type);
 }
 
 int checked(const char * name, int value, int min, int max) {
@@ -32,7 +38,8 @@ Session::Session(Engine & engine, const ga_session_options & options)
     : engine_(engine), n_batch_(checked("n_batch", options.n_batch > 0 ? options.n_batch : kDefaultBatch, 1, 1 << 16)),
       cache_(engine.text(), engine.backend(), kv_type(options.kv_type), checked("n_ctx", options.n_ctx, 1, 1 << 24),
              checked("n_seq", options.n_seq, 1, 1024)),
-      decoder_(engine.text(), engine.backend(), cache_, options.skip_rows != 0, std::min(kMaxSpans, n_batch_)) {
+      decoder_(engine.text(), engine.backend(), cache_, options.skip_rows != 0, max_spans(options)),
+      max_spans_(max_spans(options)) {
     ga_sampler_options greedy = {};
     greedy.top_p = 1;
     for (int i = 0; i < options.n_seq; i++) {
@@ -61,16 +68,16 @@ void Session::check(const SessionInput & input) const {
 
 void Session::forward(const std::vector<SessionInput> & inputs) {
     logits_.clear();
-    std::vector<int> lengths((size_t) n_seq());
+    std::vector<int> lengths((size_t)n_seq());
     for (int seq = 0; seq < n_seq(); seq++) {
-        lengths[(size_t) seq] = cache_.length(seq);
+        lengths[(size_t)seq] = cache_.length(seq);
     }
     bool decode = true;
     int64_t n_positions = 0;
     std::vector<int> planned = lengths;
     for (const SessionInput & input : inputs) {
         check(input);
-        int & length = planned[(size_t) input.seq];
+        int & length = planned[(size_t)input.seq];
         if (input.n > n_ctx() - length) {
             fail(GA_ERROR_CONTEXT_FULL, "sequence %d holds %d of %d positions; %d more do not fit", input.seq, length,
                  n_ctx(), input.n);
@@ -94,20 +101,20 @@ void Session::forward(const std::vector<SessionInput> & inputs) {
     try {
         for (const SessionInput & input : inputs) {
             for (int done = 0; done < input.n;) {
-                if (n_rows == n_batch_ || (int) spans.size() == std::min(kMaxSpans, n_batch_)) {
+                if (n_rows == n_batch_ || (int)spans.size() == max_spans_) {
                     flush();
                 }
                 Span span;
                 span.seq = input.seq;
-                span.pos = lengths[(size_t) input.seq];
+                span.pos = lengths[(size_t)input.seq];
                 span.n = std::min(input.n - done, n_batch_ - n_rows);
                 span.tokens = input.tokens ? input.tokens + done : nullptr;
                 span.embeddings =
-                    input.embeddings ? input.embeddings + (size_t) done * (size_t) engine_.text().n_embd : nullptr;
+                    input.embeddings ? input.embeddings + (size_t)done * (size_t)engine_.text().n_embd : nullptr;
                 const int first_wanted = input.n - input.n_logits;
                 span.n_logits = std::clamp(done + span.n - first_wanted, 0, span.n);
                 spans.push_back(span);
-                lengths[(size_t) input.seq] += span.n;
+                lengths[(size_t)input.seq] += span.n;
                 n_rows += span.n;
                 done += span.n;
             }
@@ -118,14 +125,14 @@ void Session::forward(const std::vector<SessionInput> & inputs) {
         throw;
     }
     for (int seq = 0; seq < n_seq(); seq++) {
-        cache_.set_length(seq, lengths[(size_t) seq]);
+        cache_.set_length(seq, lengths[(size_t)seq]);
     }
-    (decode ? timings.n_decode : timings.n_prefill) += (uint64_t) n_positions;
+    (decode ? timings.n_decode : timings.n_prefill) += (uint64_t)n_positions;
 }
 
 void Session::set_sampler(int seq, const ga_sampler_options & options) {
     checked("seq", seq, 0, n_seq() - 1);
-    samplers_[(size_t) seq] = Sampler(engine_.vocab(), options);
+    samplers_[(size_t)seq] = Sampler(engine_.vocab(), options);
 }
 
 int32_t Session::sample(int seq, size_t row, float * logprob) {
@@ -133,7 +140,7 @@ int32_t Session::sample(int seq, size_t row, float * logprob) {
     if (row >= n_logits()) {
         fail(GA_ERROR_INVALID_ARGUMENT, "row %zu of %zu rows of logits", row, n_logits());
     }
-    return samplers_[(size_t) seq].sample(logits(row), logprob);
+    return samplers_[(size_t)seq].sample(logits(row), logprob);
 }
 
 void Session::generate(ga_generation * generations, size_t n, bool return_on_stop, const TokenCallback & callback) {

@@ -21,7 +21,7 @@ struct SessionInput {
 };
 
 class Session {
-public:
+  public:
     Session(Engine & engine, const ga_session_options & options);
 
     Engine & engine() { return engine_; }
@@ -32,8 +32,8 @@ public:
 
     // Everything or nothing: where it throws, lengths are as before.
     void forward(const std::vector<SessionInput> & inputs);
-    size_t n_logits() const { return logits_.size() / (size_t) engine_.text().n_vocab; }
-    const float * logits(size_t row) const { return logits_.data() + row * (size_t) engine_.text().n_vocab; }
+    size_t n_logits() const { return logits_.size() / (size_t)engine_.text().n_vocab; }
+    const float * logits(size_t row) const { return logits_.data() + row * (size_t)engine_.text().n_vocab; }
 
     void set_sampler(int seq, const ga_sampler_options & options);
     int32_t sample(int seq, size_t row, float * logprob);
@@ -41,13 +41,14 @@ public:
     using TokenCallback = std::function<int32_t(size_t index, int32_t token, float logprob)>;
     void generate(ga_generation * generations, size_t n, bool return_on_stop, const TokenCallback & callback);
 
-private:
+  private:
     void check(const SessionInput & input) const;
 
     Engine & engine_;
     int n_batch_;
     KvCache cache_;
     TextDecoder decoder_;
+    int max_spans_;
     std::vector<Sampler> samplers_;
     std::vector<float> logits_;
 };

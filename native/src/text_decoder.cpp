@@ -21,8 +21,8 @@ constexpr int kRopeNeox = GGML_ROPE_TYPE_NEOX;
 
 TextDecoder::TextDecoder(const TextModel & model, Backend & backend, KvCache & cache, bool skip_rows, int max_spans)
     : model_(model), backend_(backend), cache_(cache), skip_rows_(skip_rows),
-      runner_(backend, kNodesElsewhere + (size_t) max_spans * 8 +
-                           (size_t) model.n_layer * (kNodesPerLayer + kNodesPerLayerAndSpan * (size_t) max_spans)) {}
+      runner_(backend, kNodesElsewhere + (size_t)max_spans * 8 +
+                           (size_t)model.n_layer * (kNodesPerLayer + kNodesPerLayerAndSpan * (size_t)max_spans)) {}
 
 int TextDecoder::first_visible(int pos, bool sliding) const {
     return sliding ? std::max(0, pos - model_.sliding_window + 1) : 0;
@@ -37,11 +37,11 @@ ggml_tensor * TextDecoder::attention_mask(const Part & part, bool sliding) {
     }
     const ggml_fp16_t hidden = ggml_fp32_to_fp16(-INFINITY);
     const ggml_fp16_t visible = ggml_fp32_to_fp16(0.0f);
-    std::vector<ggml_fp16_t> mask((size_t) n_kv * part.n, hidden);
+    std::vector<ggml_fp16_t> mask((size_t)n_kv * part.n, hidden);
     for (int i = 0; i < part.n; i++) {
         const int pos = part.pos + i;
         const int first = first_visible(pos, sliding) - kv_start;
-        std::fill_n(mask.begin() + (size_t) i * n_kv + first, pos + 1 - kv_start - first, visible);
+        std::fill_n(mask.begin() + (size_t)i * n_kv + first, pos + 1 - kv_start - first, visible);
     }
     return runner_.input(GGML_TYPE_F16, mask, n_kv, part.n, 1, 1, sliding ? "mask_sliding" : "mask_global");
 }
@@ -64,9 +64,9 @@ TextDecoder::Rows TextDecoder::make_rows(const std::vector<Span> & spans, bool w
         part.mask[0] = attention_mask(part, false);
         part.mask[1] = attention_mask(part, true);
         if (!wanted_only) {
-            std::vector<int64_t> index((size_t) part.n);
+            std::vector<int64_t> index((size_t)part.n);
             for (int i = 0; i < part.n; i++) {
-                index[(size_t) i] = part.pos + i;
+                index[(size_t)i] = part.pos + i;
             }
             part.kv_index = runner_.input(GGML_TYPE_I64, index, part.n, 1, 1, 1, "kv_index");
         }
@@ -79,19 +79,19 @@ TextDecoder::Rows TextDecoder::make_rows(const std::vector<Span> & spans, bool w
 
 // [width, n_rows]: scaled token embeddings and audio embeddings as they are.
 ggml_tensor * TextDecoder::embed(const std::vector<Span> & spans, int n_rows) {
-    const size_t width = (size_t) model_.n_embd;
-    std::vector<uint8_t> bytes((size_t) n_rows * width * sizeof(float));
+    const size_t width = (size_t)model_.n_embd;
+    std::vector<uint8_t> bytes((size_t)n_rows * width * sizeof(float));
     float * out = reinterpret_cast<float *>(bytes.data());
     for (const Span & span : spans) {
         for (int i = 0; i < span.n; i++, out += width) {
             if (span.tokens) {
                 model_.embed_token(span.tokens[i], out);
             } else {
-                std::copy_n(span.embeddings + (size_t) i * width, width, out);
+                std::copy_n(span.embeddings + (size_t)i * width, width, out);
             }
         }
     }
-    return runner_.input(GGML_TYPE_F32, (int64_t) width, n_rows, 1, 1, std::move(bytes), "embeddings");
+    return runner_.input(GGML_TYPE_F32, (int64_t)width, n_rows, 1, 1, std::move(bytes), "embeddings");
 }
 
 // (RMS(proj x / √width) + √n_ple · table row) / √2 for layers [first_layer, first_layer + n_layers): [n_ple, n_layers, rows].
@@ -99,28 +99,28 @@ ggml_tensor * TextDecoder::embed(const std::vector<Span> & spans, int n_rows) {
 ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
                                      ggml_tensor * proj, int first_layer, int n_layers) {
     ggml_context * ctx = runner_.ctx();
-    const size_t row_size = (size_t) model_.n_ple * (size_t) n_layers;
+    const size_t row_size = (size_t)model_.n_ple * (size_t)n_layers;
     std::map<int32_t, int32_t> row_of_token;
     std::vector<int32_t> index;
     std::vector<uint8_t> table;
     for (const Span & span : spans) {
         for (int i = wanted_only ? span.n - span.n_logits : 0; i < span.n; i++) {
             const int32_t token = span.tokens ? span.tokens[i] : 0;
-            const auto [it, is_new] = row_of_token.emplace(token, (int32_t) row_of_token.size());
+            const auto [it, is_new] = row_of_token.emplace(token, (int32_t)row_of_token.size());
             if (is_new) {
                 table.resize(table.size() + row_size * sizeof(float));
-                float * row = reinterpret_cast<float *>(table.data()) + (size_t) it->second * row_size;
+                float * row = reinterpret_cast<float *>(table.data()) + (size_t)it->second * row_size;
                 model_.embed_token_ple(token, first_layer, n_layers, row);
             }
             index.push_back(it->second);
         }
     }
-    ggml_tensor * rows = runner_.input(GGML_TYPE_F32, (int64_t) row_size, (int64_t) row_of_token.size(), 1, 1,
+    ggml_tensor * rows = runner_.input(GGML_TYPE_F32, (int64_t)row_size, (int64_t)row_of_token.size(), 1, 1,
                                        std::move(table), "ple_table");
     ggml_tensor * ids = runner_.input(GGML_TYPE_I32, index, n_rows, 1, 1, 1, "ple_index");
     rows = ggml_reshape_3d(ctx, ggml_get_rows(ctx, rows, ids), model_.n_ple, n_layers, n_rows);
 
-    ggml_tensor * projected = ggml_scale(ctx, ggml_mul_mat(ctx, proj, x), 1.0f / std::sqrt((float) model_.n_embd));
+    ggml_tensor * projected = ggml_scale(ctx, ggml_mul_mat(ctx, proj, x), 1.0f / std::sqrt((float)model_.n_embd));
     projected = norm(ggml_reshape_3d(ctx, projected, model_.n_ple, n_layers, n_rows), model_.ple_proj_norm);
     return ggml_scale(ctx, ggml_add(ctx, projected, rows), 1.0f / std::sqrt(2.0f));
 }
@@ -139,8 +139,10 @@ ggml_tensor * TextDecoder::rope(ggml_tensor * x, ggml_tensor * pos, const TextLa
 // Writes K and V of all rows into the cache at their positions.
 void TextDecoder::store_kv(int il, ggml_tensor * normed, const Rows & rows) {
     ggml_context * ctx = runner_.ctx();
-    const TextLayer & layer = model_.layers[(size_t) il];
-    const auto heads = [&](ggml_tensor * t) { return ggml_reshape_3d(ctx, t, layer.head_dim, layer.n_head_kv, rows.n); };
+    const TextLayer & layer = model_.layers[(size_t)il];
+    const auto heads = [&](ggml_tensor * t) {
+        return ggml_reshape_3d(ctx, t, layer.head_dim, layer.n_head_kv, rows.n);
+    };
 
     ggml_tensor * k = heads(ggml_mul_mat(ctx, layer.attn_k, normed)); // [head_dim, n_head_kv, n]
     ggml_tensor * v = layer.v_is_k ? k : heads(ggml_mul_mat(ctx, layer.attn_v, normed));
@@ -148,7 +150,7 @@ void TextDecoder::store_kv(int il, ggml_tensor * normed, const Rows & rows) {
     v = norm(v, nullptr);
     for (const Part & part : rows.parts) {
         const auto store = [&](ggml_tensor * cache, ggml_tensor * t) {
-            t = ggml_view_3d(ctx, t, t->ne[0], t->ne[1], part.n, t->nb[1], t->nb[2], (size_t) part.row * t->nb[2]);
+            t = ggml_view_3d(ctx, t, t->ne[0], t->ne[1], part.n, t->nb[1], t->nb[2], (size_t)part.row * t->nb[2]);
             t = ggml_permute(ctx, t, 0, 2, 1, 3); // [head_dim, n, n_head_kv]
             runner_.output(ggml_set_rows(ctx, cache, t, part.kv_index), false);
         };
@@ -160,8 +162,9 @@ void TextDecoder::store_kv(int il, ggml_tensor * normed, const Rows & rows) {
 // Attention output before the output matrix: [n_head * head_dim, rows.n].
 ggml_tensor * TextDecoder::attend(const TextLayer & layer, ggml_tensor * normed, const Rows & rows) {
     ggml_context * ctx = runner_.ctx();
-    const int64_t q_dim = (int64_t) layer.n_head * layer.head_dim;
-    ggml_tensor * q = ggml_reshape_3d(ctx, ggml_mul_mat(ctx, layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
+    const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
+    ggml_tensor * q =
+        ggml_reshape_3d(ctx, ggml_mul_mat(ctx, layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
     q = rope(norm(q, layer.attn_q_norm), rows.pos, layer);
 
     ggml_tensor * joined = nullptr;
@@ -170,10 +173,10 @@ ggml_tensor * TextDecoder::attend(const TextLayer & layer, ggml_tensor * normed,
         const int n_kv = part.pos + part.n - kv_start;
         const auto window = [&](ggml_tensor * cache) { // [head_dim, n_kv, n_head_kv]
             return ggml_view_3d(ctx, cache, cache->ne[0], n_kv, cache->ne[2], cache->nb[1], cache->nb[2],
-                                (size_t) kv_start * cache->nb[1]);
+                                (size_t)kv_start * cache->nb[1]);
         };
-        ggml_tensor * part_q = ggml_view_3d(ctx, q, layer.head_dim, layer.n_head, part.n, q->nb[1], q->nb[2],
-                                            (size_t) part.row * q->nb[2]);
+        ggml_tensor * part_q =
+            ggml_view_3d(ctx, q, layer.head_dim, layer.n_head, part.n, q->nb[1], q->nb[2], (size_t)part.row * q->nb[2]);
         part_q = ggml_permute(ctx, part_q, 0, 2, 1, 3); // [head_dim, n, n_head]
         ggml_tensor * out = ggml_flash_attn_ext(ctx, part_q, window(cache_.k(ctx, layer.kv_layer, part.seq)),
                                                 window(cache_.v(ctx, layer.kv_layer, part.seq)),
@@ -188,7 +191,7 @@ ggml_tensor * TextDecoder::attend(const TextLayer & layer, ggml_tensor * normed,
 // Everything of a layer but its first norm and its K/V: [width, rows.n] -> [width, rows.n].
 ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor * normed, const Rows & rows) {
     ggml_context * ctx = runner_.ctx();
-    const TextLayer & layer = model_.layers[(size_t) il];
+    const TextLayer & layer = model_.layers[(size_t)il];
 
     ggml_tensor * attn = ggml_mul_mat(ctx, layer.attn_output, attend(layer, normed, rows));
     ggml_tensor * h = ggml_add(ctx, norm(attn, layer.attn_post_norm), x);
@@ -201,7 +204,7 @@ ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor
 
     if (rows.ple) {
         ggml_tensor * ple = ggml_view_2d(ctx, rows.ple, model_.n_ple, rows.n, rows.ple->nb[2],
-                                         (size_t) (il - rows.ple_first_layer) * rows.ple->nb[1]);
+                                         (size_t)(il - rows.ple_first_layer) * rows.ple->nb[1]);
         ggml_tensor * gated = gelu_mul(ctx, backend_, ggml_mul_mat(ctx, layer.ple_gate, h), ple);
         h = ggml_add(ctx, norm(ggml_mul_mat(ctx, layer.ple_proj, gated), layer.ple_post_norm), h);
     }
@@ -240,7 +243,7 @@ void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & 
 
     ggml_tensor * x = embeddings;
     for (int il = 0; il < model_.n_layer; il++) {
-        ggml_tensor * normed = norm(x, model_.layers[(size_t) il].attn_norm);
+        ggml_tensor * normed = norm(x, model_.layers[(size_t)il].attn_norm);
         if (il < model_.n_layer_kv) {
             store_kv(il, normed, rows);
         }
@@ -275,7 +278,7 @@ void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & 
     runner_.compute();
     if (result) {
         const size_t old_size = logits.size();
-        logits.resize(old_size + (size_t) n_wanted * (size_t) model_.n_vocab);
+        logits.resize(old_size + (size_t)n_wanted * (size_t)model_.n_vocab);
         runner_.read(result, logits.data() + old_size, 0, ggml_nbytes(result));
     }
 }

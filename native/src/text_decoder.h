@@ -17,35 +17,36 @@ namespace ga {
 // New consecutive positions of one sequence. Exactly one of tokens and embeddings is set.
 struct Span {
     int seq = 0;
-    int pos = 0;                       // position of the first row: what the sequence holds before it
+    int pos = 0; // position of the first row: what the sequence holds before it
     int n = 0;
-    const int32_t * tokens = nullptr;  // [n]
+    const int32_t * tokens = nullptr;   // [n]
     const float * embeddings = nullptr; // [n][width], audio: used as they are
-    int n_logits = 0;                  // the last n_logits rows are wanted
+    int n_logits = 0;                   // the last n_logits rows are wanted
 };
 
 class TextDecoder {
-public:
+  public:
     TextDecoder(const TextModel & model, Backend & backend, KvCache & cache, bool skip_rows, int max_spans);
 
     // One graph over all spans. Appends the wanted rows' logits, in order, to logits ([n_vocab] each). K/V are written;
     // the cache's lengths are the caller's to set. A sequence may stand in several spans if they follow each other.
     void forward(const std::vector<Span> & spans, std::vector<float> & logits);
 
-private:
+  private:
     // The rows of one span within the rows that take part in a layer.
     struct Part {
         int seq = 0;
-        int row = 0;  // first row
+        int row = 0; // first row
         int n = 0;
-        int pos = 0;  // position of the first row
-        ggml_tensor * mask[2] = {nullptr, nullptr}; // [kv, n] f16 for global and sliding layers; null: sees all of its view
-        ggml_tensor * kv_index = nullptr;           // [n] i64 positions, where K/V are written
+        int pos = 0; // position of the first row
+        ggml_tensor * mask[2] = {nullptr,
+                                 nullptr}; // [kv, n] f16 for global and sliding layers; null: sees all of its view
+        ggml_tensor * kv_index = nullptr;  // [n] i64 positions, where K/V are written
     };
     struct Rows {
         int n = 0;
-        ggml_tensor * pos = nullptr;  // [n] i32
-        ggml_tensor * ple = nullptr;  // [n_ple, n layers, n]
+        ggml_tensor * pos = nullptr; // [n] i32
+        ggml_tensor * ple = nullptr; // [n_ple, n layers, n]
         int ple_first_layer = 0;
         std::vector<Part> parts;
     };

@@ -31,19 +31,19 @@ TextModel::TextModel(const GgufFile & file, Backend & backend, const std::functi
         rope_freqs = weights_.optional("rope_freqs.weight", {global->n_rot / 2}, Use::Elementwise);
     }
     if (n_ple > 0) {
-        const int64_t all = (int64_t) n_ple * n_layer;
+        const int64_t all = (int64_t)n_ple * n_layer;
         ple_table_ = file.find_tensor("per_layer_token_embd.weight");
         if (!ple_table_ || ple_table_->ne[0] != all || ple_table_->ne[1] != n_vocab || ple_table_->ne[2] != 1 ||
             ple_table_->ne[3] != 1) {
             fail(GA_ERROR_FORMAT, "%s: the tensor per_layer_token_embd.weight is missing or not [%lld, %d]",
-                 file.path().c_str(), (long long) all, n_vocab);
+                 file.path().c_str(), (long long)all, n_vocab);
         }
         if (n_ple % ggml_blck_size(ple_table_->type) != 0) {
             fail(GA_ERROR_UNSUPPORTED, "%s: per_layer_token_embd.weight has type %s, whose blocks cross layers",
                  file.path().c_str(), ggml_type_name(ple_table_->type));
         }
         n_ple_low = n_layer_kv - 1;
-        const int64_t low = (int64_t) n_ple * n_ple_low;
+        const int64_t low = (int64_t)n_ple * n_ple_low;
         if (low > 0) {
             ple_model_proj_low = weights_.require_rows("per_layer_model_proj.weight", {width, all}, 0, low);
         }
@@ -72,13 +72,13 @@ void TextModel::read_numbers(const GgufFile & file) {
     if (file.find_int("gemma4.expert_count").value_or(0) > 0) {
         fail(GA_ERROR_UNSUPPORTED, "%s: mixture-of-experts models have no audio and are not supported", path);
     }
-    n_layer = (int) file.get_int("gemma4.block_count", 1, kMaxLayers);
-    n_embd = (int) file.get_int("gemma4.embedding_length", 1, kMaxWidth);
-    n_ctx_train = (int) file.get_int("gemma4.context_length", 1, INT32_MAX);
-    norm_eps = (float) file.get_float("gemma4.attention.layer_norm_rms_epsilon");
-    logit_softcap = (float) file.find_float("gemma4.final_logit_softcapping").value_or(0.0);
+    n_layer = (int)file.get_int("gemma4.block_count", 1, kMaxLayers);
+    n_embd = (int)file.get_int("gemma4.embedding_length", 1, kMaxWidth);
+    n_ctx_train = (int)file.get_int("gemma4.context_length", 1, INT32_MAX);
+    norm_eps = (float)file.get_float("gemma4.attention.layer_norm_rms_epsilon");
+    logit_softcap = (float)file.find_float("gemma4.final_logit_softcapping").value_or(0.0);
     n_ple = file.has("gemma4.embedding_length_per_layer_input")
-                ? (int) file.get_int("gemma4.embedding_length_per_layer_input", 0, kMaxWidth)
+                ? (int)file.get_int("gemma4.embedding_length_per_layer_input", 0, kMaxWidth)
                 : 0;
     const TensorInfo * table = file.find_tensor("token_embd.weight");
     if (!table) {
@@ -88,19 +88,19 @@ void TextModel::read_numbers(const GgufFile & file) {
         fail(GA_ERROR_FORMAT, "%s: token_embd.weight has shape %s, expected [%d, vocabulary]", path,
              table->shape().c_str(), n_embd);
     }
-    n_vocab = (int) table->ne[1];
+    n_vocab = (int)table->ne[1];
 
     const int64_t n_shared = file.has("gemma4.attention.shared_kv_layers")
                                  ? file.get_int("gemma4.attention.shared_kv_layers", 0, n_layer - 1)
                                  : 0;
-    n_layer_kv = n_layer - (int) n_shared;
+    n_layer_kv = n_layer - (int)n_shared;
     const auto n_head = file.get_ints("gemma4.attention.head_count", n_layer, 1, kMaxHeads);
     const auto n_head_kv = file.has("gemma4.attention.head_count_kv")
                                ? file.get_ints("gemma4.attention.head_count_kv", n_layer, 1, kMaxHeads)
                                : n_head;
     const auto n_ff = file.get_ints("gemma4.feed_forward_length", n_layer, 1, kMaxWidth);
     const auto sliding = file.get_ints("gemma4.attention.sliding_window_pattern", n_layer, 0, 1);
-    sliding_window = (int) file.get_int("gemma4.attention.sliding_window", 1, INT32_MAX);
+    sliding_window = (int)file.get_int("gemma4.attention.sliding_window", 1, INT32_MAX);
 
     struct Kind {
         int head_dim, n_rot;
@@ -108,17 +108,17 @@ void TextModel::read_numbers(const GgufFile & file) {
     };
     const auto kind = [&](const std::string & suffix, double default_base) {
         Kind k;
-        k.head_dim = (int) file.get_int("gemma4.attention.key_length" + suffix, 2, kMaxHeadDim);
+        k.head_dim = (int)file.get_int("gemma4.attention.key_length" + suffix, 2, kMaxHeadDim);
         const std::string value_key = "gemma4.attention.value_length" + suffix;
         if (file.get_int(value_key, 1, kMaxHeadDim) != k.head_dim) {
             fail(GA_ERROR_UNSUPPORTED, "%s: %s differs from the key length", path, value_key.c_str());
         }
         const std::string rot_key = "gemma4.rope.dimension_count" + suffix;
-        k.n_rot = file.has(rot_key) ? (int) file.get_int(rot_key, 2, k.head_dim) : k.head_dim;
+        k.n_rot = file.has(rot_key) ? (int)file.get_int(rot_key, 2, k.head_dim) : k.head_dim;
         if (k.head_dim % 2 != 0 || k.n_rot % 2 != 0) {
             fail(GA_ERROR_FORMAT, "%s: head and rotation sizes must be even", path);
         }
-        k.rope_base = (float) file.find_float("gemma4.rope.freq_base" + suffix).value_or(default_base);
+        k.rope_base = (float)file.find_float("gemma4.rope.freq_base" + suffix).value_or(default_base);
         if (!(k.rope_base > 0)) {
             fail(GA_ERROR_FORMAT, "%s: gemma4.rope.freq_base%s is not positive", path, suffix.c_str());
         }
@@ -130,9 +130,9 @@ void TextModel::read_numbers(const GgufFile & file) {
     for (int il = 0; il < n_layer; il++) {
         TextLayer layer;
         layer.sliding = sliding[il] != 0;
-        layer.n_head = (int) n_head[il];
-        layer.n_head_kv = (int) n_head_kv[il];
-        layer.n_ff = (int) n_ff[il];
+        layer.n_head = (int)n_head[il];
+        layer.n_head_kv = (int)n_head_kv[il];
+        layer.n_ff = (int)n_ff[il];
         layer.head_dim = kinds[layer.sliding].head_dim;
         layer.n_rot = kinds[layer.sliding].n_rot;
         layer.rope_base = kinds[layer.sliding].rope_base;
@@ -158,8 +158,8 @@ void TextModel::read_numbers(const GgufFile & file) {
 
 void TextModel::declare_attention(const GgufFile & file, TextLayer & layer, const std::string & prefix, bool owns_kv) {
     const int64_t width = n_embd;
-    const int64_t q_dim = (int64_t) layer.n_head * layer.head_dim;
-    const int64_t kv_dim = (int64_t) layer.n_head_kv * layer.head_dim;
+    const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
+    const int64_t kv_dim = (int64_t)layer.n_head_kv * layer.head_dim;
     const std::string fused = prefix + "attn_qkv.weight";
     if (file.find_tensor(fused)) {
         const int64_t all = q_dim + 2 * kv_dim;
@@ -208,18 +208,18 @@ void TextModel::declare_layer(const GgufFile & file, int il) {
 
 void TextModel::embed_token(int32_t token, float * out) const {
     const size_t row_bytes = ggml_row_size(token_table_->type, n_embd);
-    dequantize_row(token_table_->type, token_table_->data + row_bytes * (size_t) token, out, n_embd);
-    const float scale = std::sqrt((float) n_embd);
+    dequantize_row(token_table_->type, token_table_->data + row_bytes * (size_t)token, out, n_embd);
+    const float scale = std::sqrt((float)n_embd);
     std::transform(out, out + n_embd, out, [scale](float v) { return v * scale; });
 }
 
 void TextModel::embed_token_ple(int32_t token, int first_layer, int n, float * out) const {
     const ggml_type type = ple_table_->type;
-    const size_t row_bytes = ggml_row_size(type, (int64_t) n_ple * n_layer);
-    const size_t offset = ggml_row_size(type, (int64_t) n_ple * first_layer);
-    const int64_t count = (int64_t) n_ple * n;
-    dequantize_row(type, ple_table_->data + row_bytes * (size_t) token + offset, out, count);
-    const float scale = std::sqrt((float) n_ple);
+    const size_t row_bytes = ggml_row_size(type, (int64_t)n_ple * n_layer);
+    const size_t offset = ggml_row_size(type, (int64_t)n_ple * first_layer);
+    const int64_t count = (int64_t)n_ple * n;
+    dequantize_row(type, ple_table_->data + row_bytes * (size_t)token + offset, out, count);
+    const float scale = std::sqrt((float)n_ple);
     std::transform(out, out + count, out, [scale](float v) { return v * scale; });
 }
 

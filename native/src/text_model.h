@@ -25,48 +25,48 @@ struct TextLayer {
     int n_ff = 0;
     int n_rot = 0;
     float rope_base = 0;
-    int kv_layer = 0;       // whose K/V this layer attends to: itself where it owns them
-    bool v_is_k = false;    // V is the K projection before its norm
+    int kv_layer = 0;    // whose K/V this layer attends to: itself where it owns them
+    bool v_is_k = false; // V is the K projection before its norm
     float output_scale = 1;
 
     // weights; [inputs, outputs]
-    ggml_tensor * attn_norm = nullptr;           // [width]
-    ggml_tensor * attn_q = nullptr;              // [width, n_head * head_dim]
-    ggml_tensor * attn_k = nullptr;              // [width, n_head_kv * head_dim], owning layers
-    ggml_tensor * attn_v = nullptr;              // as attn_k; null where v_is_k
-    ggml_tensor * attn_q_norm = nullptr;         // [head_dim]
-    ggml_tensor * attn_k_norm = nullptr;         // [head_dim], owning layers
-    ggml_tensor * attn_output = nullptr;         // [n_head * head_dim, width]
-    ggml_tensor * attn_post_norm = nullptr;      // [width]
-    ggml_tensor * ffn_norm = nullptr;            // [width]
-    ggml_tensor * ffn_gate = nullptr;            // [width, n_ff]
-    ggml_tensor * ffn_up = nullptr;              // [width, n_ff]
-    ggml_tensor * ffn_down = nullptr;            // [n_ff, width]
-    ggml_tensor * ffn_post_norm = nullptr;       // [width]
-    ggml_tensor * ple_gate = nullptr;            // [width, n_ple]
-    ggml_tensor * ple_proj = nullptr;            // [n_ple, width]
-    ggml_tensor * ple_post_norm = nullptr;       // [width]
+    ggml_tensor * attn_norm = nullptr;      // [width]
+    ggml_tensor * attn_q = nullptr;         // [width, n_head * head_dim]
+    ggml_tensor * attn_k = nullptr;         // [width, n_head_kv * head_dim], owning layers
+    ggml_tensor * attn_v = nullptr;         // as attn_k; null where v_is_k
+    ggml_tensor * attn_q_norm = nullptr;    // [head_dim]
+    ggml_tensor * attn_k_norm = nullptr;    // [head_dim], owning layers
+    ggml_tensor * attn_output = nullptr;    // [n_head * head_dim, width]
+    ggml_tensor * attn_post_norm = nullptr; // [width]
+    ggml_tensor * ffn_norm = nullptr;       // [width]
+    ggml_tensor * ffn_gate = nullptr;       // [width, n_ff]
+    ggml_tensor * ffn_up = nullptr;         // [width, n_ff]
+    ggml_tensor * ffn_down = nullptr;       // [n_ff, width]
+    ggml_tensor * ffn_post_norm = nullptr;  // [width]
+    ggml_tensor * ple_gate = nullptr;       // [width, n_ple]
+    ggml_tensor * ple_proj = nullptr;       // [n_ple, width]
+    ggml_tensor * ple_post_norm = nullptr;  // [width]
 };
 
 class TextModel {
-public:
+  public:
     // Reads and checks the whole file's structure, then loads. Throws Error.
     TextModel(const GgufFile & file, Backend & backend, const std::function<void(float)> & progress);
 
     int n_embd = 0;
     int n_vocab = 0;
     int n_layer = 0;
-    int n_layer_kv = 0;    // layers [0, n_layer_kv) own K/V
+    int n_layer_kv = 0; // layers [0, n_layer_kv) own K/V
     int n_ctx_train = 0;
-    int n_ple = 0;         // 0: no per-layer embeddings
+    int n_ple = 0; // 0: no per-layer embeddings
     int sliding_window = 0;
     float norm_eps = 0;
     float logit_softcap = 0; // 0: none
 
     std::vector<TextLayer> layers;
-    ggml_tensor * rope_freqs = nullptr;      // [head_dim / 2] divisors of the global layers' rotation frequencies
-    ggml_tensor * output_norm = nullptr;     // [width]
-    ggml_tensor * output = nullptr;          // [width, n_vocab]
+    ggml_tensor * rope_freqs = nullptr;  // [head_dim / 2] divisors of the global layers' rotation frequencies
+    ggml_tensor * output_norm = nullptr; // [width]
+    ggml_tensor * output = nullptr;      // [width, n_vocab]
     // per_layer_model_proj in two parts: layers below n_ple_low run on every row, the others only on wanted rows.
     int n_ple_low = 0;
     ggml_tensor * ple_model_proj_low = nullptr;  // [width, n_ple * n_ple_low], null where n_ple_low is 0
@@ -80,7 +80,7 @@ public:
 
     const WeightSet & weights() const { return weights_; }
 
-private:
+  private:
     void read_numbers(const GgufFile & file);
     void declare_layer(const GgufFile & file, int il);
     void declare_attention(const GgufFile & file, TextLayer & layer, const std::string & prefix, bool owns_kv);

@@ -20,13 +20,13 @@ struct Timings {
 
 // Adds the time from its construction to its destruction to a counter.
 class Stopwatch {
-public:
+  public:
     explicit Stopwatch(double & seconds) : seconds_(seconds), start_(std::chrono::steady_clock::now()) {}
     ~Stopwatch() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
     Stopwatch(const Stopwatch &) = delete;
     Stopwatch & operator=(const Stopwatch &) = delete;
 
-private:
+  private:
     double & seconds_;
     std::chrono::steady_clock::time_point start_;
 };

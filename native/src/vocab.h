@@ -12,7 +12,7 @@
 namespace ga {
 
 class Vocab {
-public:
+  public:
     // Checks the file's token arrays, then lets libllama read them. n_vocab: rows of the token table.
     Vocab(const GgufFile & file, int n_vocab);
 
@@ -29,7 +29,7 @@ public:
     std::vector<int32_t> tokenize(const char * text, size_t n_bytes, bool parse_special) const;
     std::string bytes(int32_t token, bool special) const;
 
-private:
+  private:
     struct ModelDeleter {
         void operator()(llama_model * model) const { llama_model_free(model); }
     };

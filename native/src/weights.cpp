@@ -29,11 +29,15 @@ void to_f32(ggml_type type, const void * data, float * out, int64_t n) {
     }
 }
 
-bool readable(ggml_type type) { return type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr; }
+bool readable(ggml_type type) {
+    return type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr;
+}
 
 } // namespace
 
-void dequantize_row(ggml_type type, const void * row, float * out, int64_t n) { to_f32(type, row, out, n); }
+void dequantize_row(ggml_type type, const void * row, float * out, int64_t n) {
+    to_f32(type, row, out, n);
+}
 
 WeightSet::WeightSet(const GgufFile & file, Backend & backend) : file_(file), backend_(backend) {}
 
@@ -95,7 +99,9 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
             type = bf16_as_;
         }
         const auto & bufts = backend_.matrix_bufts();
-        const auto fits = [&](ggml_backend_buffer_type_t b) { return backend_.can_multiply(b, type, info.ne[0], n_rows); };
+        const auto fits = [&](ggml_backend_buffer_type_t b) {
+            return backend_.can_multiply(b, type, info.ne[0], n_rows);
+        };
         const auto found = std::find_if(bufts.begin(), bufts.end(), fits);
         if (found == bufts.end()) {
             fail(GA_ERROR_UNSUPPORTED, "%s: the tensor %s has type %s, which %s cannot multiply", file_.path().c_str(),
@@ -103,7 +109,7 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
         }
         buft = *found;
     }
-    const size_t row_offset = (size_t) first_row * ggml_row_size(info.type, info.ne[0]);
+    const size_t row_offset = (size_t)first_row * ggml_row_size(info.type, info.ne[0]);
     item.mapped = ggml_backend_buft_is_host(buft) && buft == ggml_backend_cpu_buffer_type() && type == info.type &&
                   (info.offset + row_offset) % kTensorAlignment == 0;
     ggml_context * ctx = context_for(item.mapped ? nullptr : buft);
@@ -143,7 +149,7 @@ ggml_tensor * WeightSet::constant(const std::string & name, std::initializer_lis
     std::copy(shape.begin(), shape.end(), ne);
     item.tensor = ggml_new_tensor_4d(context_for(backend_.default_buft()), GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3]);
     ggml_set_name(item.tensor, name.c_str());
-    if ((int64_t) data.size() != ggml_nelements(item.tensor)) {
+    if ((int64_t)data.size() != ggml_nelements(item.tensor)) {
         fail(GA_ERROR_INTERNAL, "constant %s has the wrong size", name.c_str());
     }
     item.constant = std::move(data);
@@ -167,7 +173,7 @@ std::optional<float> WeightSet::scalar(const std::string & name) const {
 
 std::vector<float> WeightSet::read_f32(const std::string & name, std::initializer_list<int64_t> shape) const {
     const TensorInfo * info = find_checked(name, shape, true);
-    std::vector<float> values((size_t) info->n_elements());
+    std::vector<float> values((size_t)info->n_elements());
     to_f32(info->type, info->data, values.data(), info->n_elements());
     return values;
 }
@@ -180,8 +186,8 @@ void WeightSet::fill(const Item & item) {
     }
     const TensorInfo & info = *item.info;
     const size_t row_bytes = ggml_row_size(info.type, info.ne[0]);
-    const size_t start = (size_t) item.first_row * row_bytes;
-    const size_t n_bytes = (size_t) item.n_rows * row_bytes;
+    const size_t start = (size_t)item.first_row * row_bytes;
+    const size_t n_bytes = (size_t)item.n_rows * row_bytes;
     const uint8_t * data = info.data + start;
     if (item.mapped) {
         return;
@@ -190,13 +196,13 @@ void WeightSet::fill(const Item & item) {
         ggml_backend_tensor_set(tensor, data, 0, n_bytes); // whole tensors only: repacked layouts need all rows
     } else {
         const int64_t n = info.ne[0] * item.n_rows;
-        std::vector<float> values((size_t) n);
+        std::vector<float> values((size_t)n);
         to_f32(info.type, data, values.data(), n);
         if (tensor->type == GGML_TYPE_F32) {
             ggml_backend_tensor_set(tensor, values.data(), 0, ggml_nbytes(tensor));
         } else {
             // BF16 to F16: exact for 6.1e-5 <= |w| <= 65504; larger ones saturate rather than become infinite.
-            std::vector<ggml_fp16_t> halves((size_t) n);
+            std::vector<ggml_fp16_t> halves((size_t)n);
             for (float & v : values) {
                 v = std::clamp(v, -65504.0f, 65504.0f);
             }
@@ -228,7 +234,7 @@ void WeightSet::load(const std::function<void(float)> & progress) {
         ggml_backend_buffer_set_usage(mapped_.buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         for (const Item & item : items_) {
             if (item.mapped) {
-                const size_t row_offset = (size_t) item.first_row * ggml_row_size(item.info->type, item.info->ne[0]);
+                const size_t row_offset = (size_t)item.first_row * ggml_row_size(item.info->type, item.info->ne[0]);
                 ggml_backend_tensor_alloc(mapped_.buffer, item.tensor, base + item.info->offset + row_offset);
                 bytes_mapped_ += ggml_nbytes(item.tensor);
             }
@@ -247,7 +253,7 @@ void WeightSet::load(const std::function<void(float)> & progress) {
         item.constant.clear();
         done += ggml_nbytes(item.tensor);
         if (progress) {
-            progress((float) ((double) done / (double) total));
+            progress((float)((double)done / (double)total));
         }
     }
 }

@@ -22,7 +22,7 @@ namespace ga {
 enum class Use { Multiply, Elementwise };
 
 class WeightSet {
-public:
+  public:
     WeightSet(const GgufFile & file, Backend & backend);
     ~WeightSet();
     WeightSet(const WeightSet &) = delete;
@@ -34,7 +34,8 @@ public:
     // nullptr where the file has no such tensor.
     ggml_tensor * optional(const std::string & name, std::initializer_list<int64_t> shape, Use use);
     // Rows [first, first + n) of a matrix, as a matrix of its own (Use::Multiply).
-    ggml_tensor * require_rows(const std::string & name, std::initializer_list<int64_t> shape, int64_t first, int64_t n);
+    ggml_tensor * require_rows(const std::string & name, std::initializer_list<int64_t> shape, int64_t first,
+                               int64_t n);
     // An f32 [n_in, n_out] matrix or kernel computed by the caller rather than read (data copied).
     ggml_tensor * constant(const std::string & name, std::initializer_list<int64_t> shape, std::vector<float> data);
     // A one-element tensor's value, read at once; nullopt where absent.
@@ -53,7 +54,7 @@ public:
     // Bytes by buffer type's name, for a verbose line.
     const std::map<std::string, size_t> & bytes_by_buffer() const { return bytes_by_buffer_; }
 
-private:
+  private:
     struct Item {
         ggml_tensor * tensor = nullptr;
         const TensorInfo * info = nullptr; // null: constant
@@ -67,7 +68,8 @@ private:
         ggml_backend_buffer_t buffer = nullptr;
     };
     ggml_tensor * declare(const TensorInfo & info, int64_t first_row, int64_t n_rows, Use use);
-    const TensorInfo * find_checked(const std::string & name, std::initializer_list<int64_t> shape, bool required) const;
+    const TensorInfo * find_checked(const std::string & name, std::initializer_list<int64_t> shape,
+                                    bool required) const;
     ggml_context * context_for(ggml_backend_buffer_type_t buft);
     void fill(const Item & item);
 
