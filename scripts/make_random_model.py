@@ -44,10 +44,10 @@ Array = npt.NDArray[np.generic]
 FULL_VOCAB = 262144
 
 # Each layer adds three normalised branches to the stream. In trained models one is small beside the stream,
-# which keeps the rounding of quantised products from growing. With branches as large as the stream, llama.cpp's
-# logits on a tiny Q8_0 model differ by 6 % between its own two attention kernels: no comparison means anything.
+# which keeps the rounding of quantised products from growing. Were branches as large as the stream, a tiny
+# Q8_0 model's logits would differ by 6 % between llama.cpp's own attention kernels.
 _BRANCH_NORMS = ("post_attention_norm.weight", "post_ffw_norm.weight", ".post_norm.weight")
-_BRANCHES_TOGETHER = 0.8
+_BRANCHES_TOGETHER = 1.0
 """Size of all branches of all layers together, as a multiple of the embedding's size."""
 
 

@@ -285,7 +285,7 @@ def compute(
 
 def _forward(model: Model, ids: list[int], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     tokens = torch.tensor([ids])
-    # Asking for hidden states keeps transformers from skipping rows in sharing layers, which fails without PLE.
+    # Asked for hidden states, transformers does not skip rows in sharing layers, which fails without PLE.
     output = model(
         input_ids=tokens,
         attention_mask=torch.ones_like(tokens),

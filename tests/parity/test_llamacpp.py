@@ -1,7 +1,7 @@
-"""Our engine against llama.cpp on seeded random pairs of every weight type, and llama.cpp's loaders on what we export.
+"""Our engine against llama.cpp on random pairs of every weight type; llama.cpp's loaders on what we export.
 
-llama.cpp's own distance from transformers is larger than ours: its GELU is a float16 table. So the bounds here are the
-design's looser ones.
+llama.cpp's own distance from transformers is larger than ours (its GELU is a float16 table), so the bounds
+here are the design's looser ones.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from make_random_model import make_pair
 from oracles import checks, goldens
@@ -24,6 +24,9 @@ from gemma_audio_cli.engine.engine import Engine
 
 pytestmark = pytest.mark.parity
 
+# Logits of these models spread by 4 and, unlike trained ones, lie evenly. Rounding activations to 8 bits
+# moves them by up to 0.3, between llama.cpp's own attention kernels too: a smaller lead means nothing.
+TIE = 0.3
 F32_CACHE = SessionOptions(n_ctx=1024, kv_type="f32")
 
 
@@ -47,8 +50,10 @@ def test_logits_agree_on_every_weight_type(kind: str, tmp_path: Path) -> None:
     with Engine(text, mmproj, EngineOptions(threads=1)) as engine:
         ours = checks.Opened(engine, clip).logits(audio, len(clip.after), F32_CACHE)
     assert checks.cosines(ours, theirs).min() >= checks.QUANTISED_COSINE
-    agreement = np.mean(ours.argmax(-1) == theirs.argmax(-1))
-    assert agreement >= checks.QUANTISED_TOP1
+    best = np.sort(theirs, axis=-1)
+    clear = best[:, -1] - best[:, -2] > TIE
+    assert clear.mean() > 0.5
+    assert np.mean((ours.argmax(-1) == theirs.argmax(-1))[clear]) >= checks.QUANTISED_TOP1
 
 
 @pytest.mark.parametrize("kind", ["f32", "f16", "bf16", "q8_0"])
@@ -73,7 +78,9 @@ def test_llamacpp_runs_what_we_export(case: str, tmp_path: Path) -> None:
         assert ref.tokenize("<bos><|turn>user\n<|audio>") == golden.before
         audio = ref.encode_audio(golden.samples)
         assert checks.cosines(audio, golden.embeddings).min() >= 0.998
-        assert ref.greedy([golden.before, golden.embeddings, golden.after], len(golden.greedy)) == golden.greedy
+        assert (
+            ref.greedy([golden.before, golden.embeddings, golden.after], len(golden.greedy)) == golden.greedy
+        )
 
 
 def test_libmtmd_refuses_a_projector_of_another_width(tmp_path: Path) -> None:
