@@ -111,7 +111,7 @@ def token_counts(mask: torch.Tensor) -> list[int]:
 def make_batch(
     clips: list[Clip],
     encoder: PromptEncoder,
-    ask: Callable[[Clip], list[Exchange]] | None,
+    ask: Callable[[list[Clip]], list[list[Exchange]]] | None,
 ) -> Batch:
     """Tensors of ``clips``; ``ask`` gives the exchanges about each, None leaves prompts out."""
     features, mask = log_mel([clip.samples for clip in clips], [clip.warp for clip in clips])
@@ -119,8 +119,8 @@ def make_batch(
     prompts = None
     if ask is not None:
         pairs = [
-            [(encoder.prompt(e.prompt), encoder.ids(e.answer) + encoder.stop) for e in ask(clip)]
-            for clip in clips
+            [(encoder.prompt(e.prompt), encoder.ids(e.answer) + encoder.stop) for e in exchanges]
+            for exchanges in ask(clips)
         ]
         prompts = encoder.pack(token_counts(mask), pairs)
     flat = torch.tensor([word for row in words for word in row], dtype=torch.long)

@@ -12,8 +12,8 @@ import soundfile
 import soxr
 
 from .augment import SAMPLE_RATE, Augmenter, Strength, change_speed
-from .grammar import DIGITS, Sentence
-from .voices import SpeechCache
+from .grammar import DIGITS, SPELLED, Sentence
+from .voices import SpeechCache, SpokenLine
 
 SPEAKERS: tuple[str, ...] = ("george", "jackson", "lucas", "nicolas", "yweweler")
 TEST_TAKES = range(5)
@@ -58,11 +58,18 @@ def word_spans(pieces: list[np.ndarray], gaps: list[float], speed: float) -> lis
     return spans
 
 
+def estimated_spans(words: list[str], start: float, length: float, speed: float) -> list[tuple[float, float]]:
+    """Roughly where each word of a sentence lies: its share of the letters, each gap counted as one more."""
+    letters = np.array([len(SPELLED.get(word, word)) + 1 for word in words], dtype=np.float64)
+    ends = (start + length * np.cumsum(letters) / letters.sum()) / speed
+    return list(zip([start / speed, *ends[:-1]], ends, strict=True))
+
+
 @dataclass
 class Clip:
     """One recording: float32 samples at 16 kHz, what is said, and the warp of its mel filters (1 = none).
 
-    ``spans`` says where each word lies, in seconds, when the clip was put together from single words.
+    ``spans`` says where each word lies, in seconds; it is an estimate where a whole sentence was spoken.
     """
 
     samples: np.ndarray
@@ -110,11 +117,11 @@ class ClipSource:
         if draw < mix.silence + mix.commands:
             line = self._commands[int(rng.integers(len(self._commands)))]
             sentence = Sentence(line.text, "command")
-            samples = join([self._synthetic.audio(line)], [rng.uniform(0, 0.4), rng.uniform(0, 0.4)])
+            samples, spans = self._spoken(line, speed, rng)
         elif mix.high >= 3 and rng.random() < 0.12:
             line = self._spoken_strings[int(rng.integers(len(self._spoken_strings)))]
             sentence = Sentence(line.text, "digits")
-            samples = join([self._synthetic.audio(line)], [rng.uniform(0, 0.4), rng.uniform(0, 0.4)])
+            samples, spans = self._spoken(line, speed, rng)
         else:
             long = rng.random() < mix.long
             count = (
@@ -131,6 +138,14 @@ class ClipSource:
             spans = word_spans(pieces, gaps, speed)
         warp = 1.0 + 0.02 * round(float(rng.uniform(-1, 1)) * self._strength.tract / 0.02)
         return Clip(self._augment(change_speed(samples, speed), rng, narrow), sentence, warp, spans)
+
+    def _spoken(
+        self, line: SpokenLine, speed: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[tuple[float, float]]]:
+        """A whole synthetic utterance between silences."""
+        gaps, audio = [rng.uniform(0, 0.4), rng.uniform(0, 0.4)], self._synthetic.audio(line)
+        spans = estimated_spans(line.text.split(), gaps[0], len(audio) / SAMPLE_RATE, speed)
+        return join([audio], gaps), spans
 
     def _human_digits(self, count: int, rng: np.random.Generator) -> tuple[list[str], list[np.ndarray]]:
         """Takes of one speaker (now and then of two), each at a slightly different speed and level."""

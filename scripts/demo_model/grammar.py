@@ -15,6 +15,32 @@ DIGITS: tuple[str, ...] = tuple("0123456789")
 
 # Numbers a command may contain. Kept few, so that every one is heard often enough to be learnt.
 NUMBERS: tuple[str, ...] = (*DIGITS, "10", "11", "12", "15", "20", "25", "30", "40", "45", "50", "60", "90")
+
+#: How a numeral sounds, to estimate how long it takes to say.
+SPELLED: dict[str, str] = {
+    "0": "zero",
+    "1": "one",
+    "2": "two",
+    "3": "three",
+    "4": "four",
+    "5": "five",
+    "6": "six",
+    "7": "seven",
+    "8": "eight",
+    "9": "nine",
+    "10": "ten",
+    "11": "eleven",
+    "12": "twelve",
+    "15": "fifteen",
+    "20": "twenty",
+    "25": "twentyfive",
+    "30": "thirty",
+    "40": "forty",
+    "45": "fortyfive",
+    "50": "fifty",
+    "60": "sixty",
+    "90": "ninety",
+}
 _SMALL = NUMBERS[1:13]
 _TENS = ("10", "15", "20", "25", "30", "40", "45", "50", "60", "90")
 

@@ -110,10 +110,9 @@ class Exchange:
     answer: str
 
 
-def transcription(sentence: Sentence, rng: np.random.Generator) -> Exchange:
-    """The transcription of ``sentence``, asked for in Gemma's words half of the time."""
-    wordings = _ASR_VARIANTS if rng.random() < 0.5 else TRANSCRIBE
-    return Exchange("transcribe", str(rng.choice(wordings)), sentence.text)
+def transcription(sentence: Sentence, rng: np.random.Generator, formal: bool) -> Exchange:
+    """The transcription of ``sentence``, asked for in Gemma's words (``formal``) or in a person's."""
+    return Exchange("transcribe", str(rng.choice(_ASR_VARIANTS if formal else TRANSCRIBE)), sentence.text)
 
 
 def question(sentence: Sentence, kind: str, rng: np.random.Generator) -> Exchange:
@@ -142,11 +141,11 @@ def question(sentence: Sentence, kind: str, rng: np.random.Generator) -> Exchang
     raise ValueError(f"unknown kind of question {kind!r}")
 
 
-def random_question(sentence: Sentence, rng: np.random.Generator) -> Exchange:
-    """A question of a random kind that makes sense for ``sentence``."""
-    kinds = [
-        kind for kind in QUESTION_KINDS if kind != "sum" or (sentence.kind == "digits" and sentence.words)
-    ]
+def random_question(sentence: Sentence, rng: np.random.Generator, sums: bool = True) -> Exchange:
+    """A question of a random kind that makes sense for ``sentence``; sums only of digits, and if ``sums``."""
+    if sums and sentence.kind == "digits" and rng.random() < 0.4:
+        return question(sentence, "sum", rng)
+    kinds = [kind for kind in QUESTION_KINDS if kind != "sum"]
     return question(sentence, kinds[int(rng.integers(len(kinds)))], rng)
 
 

@@ -25,12 +25,16 @@ _EMA = 0.998
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train and on what. ``encoder_steps`` train the encoder alone, by CTC."""
+    """How long to train and on what."""
 
     steps: int
-    encoder_steps: int = 1200
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 1.2e-3
     seed: int = 1
+
+    @property
+    def encoder_steps(self) -> int:
+        """The first two fifths train the encoder alone, by CTC: such a step costs half of a whole one."""
+        return int(0.4 * self.steps)
 
     def mix(self, step: int) -> Mix:
         """Strings grow from 1-2 digits to 3-8: alignment has to be found before it can be followed."""
@@ -38,7 +42,7 @@ class Plan:
             return Mix(1, 2, commands=0.1)
         if step < 700:
             return Mix(1, 4, commands=0.4, silence=0.02)
-        if step < self.encoder_steps + 400:
+        if step < 1600:
             return Mix(1, 5, commands=0.5, silence=0.02)
         if step < 0.7 * self.steps:
             return Mix(1, 7, commands=0.45, silence=0.03)
@@ -46,7 +50,7 @@ class Plan:
 
     def seconds(self, step: int) -> float:
         """Padded audio in a batch: small at first, when many steps count for more than good averages."""
-        return 24.0 if step < self.encoder_steps else 36.0
+        return 24.0 if step < self.encoder_steps else 30.0
 
     def ctc_weight(self, step: int) -> float:
         """Grows from 0.05 to 1 while the encoder trains alone; beside the decoder's loss it is 0.4."""
@@ -62,11 +66,22 @@ class Plan:
         return rate if past <= 0 else rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(past, 1.0))))
 
 
-def ask_about(clip: Clip, rng: np.random.Generator) -> list[Exchange]:
-    """Two prompts about a clip: its transcription and a question; now and then two questions."""
-    if rng.random() < 0.85:
-        return [transcription(clip.sentence, rng), random_question(clip.sentence, rng)]
-    return [random_question(clip.sentence, rng), random_question(clip.sentence, rng)]
+def ask_about(clips: list[Clip], rng: np.random.Generator) -> list[list[Exchange]]:
+    """Two prompts about each clip: its transcription and a question; now and then two questions.
+
+    Long prompts (Gemma's own) and long answers (sums) pad all of a batch, so they come in some batches only.
+    """
+    formal, sums = rng.random() < 0.4, rng.random() < 0.4
+    asked = []
+    for clip in clips:
+        transcribe = rng.random() < 0.85
+        first = (
+            transcription(clip.sentence, rng, formal)
+            if transcribe
+            else random_question(clip.sentence, rng, sums)
+        )
+        asked.append([first, random_question(clip.sentence, rng, sums)])
+    return asked
 
 
 class Trainer:
@@ -119,12 +134,14 @@ class Trainer:
         groups = bucketed(
             lambda: self._source.draw(plan.mix(self.step), rng), rng, lambda: plan.seconds(self.step)
         )
+
+        def ask(clips: list[Clip]) -> list[list[Exchange]]:
+            return ask_about(clips, rng)
+
         began, busy, losses = time.monotonic(), time.process_time(), []
         while self.step < plan.steps:
             joint = self.step >= plan.encoder_steps
-            batch = make_batch(
-                next(groups), self._encoder, (lambda clip: ask_about(clip, rng)) if joint else None
-            )
+            batch = make_batch(next(groups), self._encoder, ask if joint else None)
             losses.append(self._train_on(batch, rng))
             self.step += 1
             if self.step % 50 == 0:
@@ -155,10 +172,10 @@ class Trainer:
         answer = torch.zeros(())
         loss = self._plan.ctc_weight(self.step) * ctc
         if self.step < self._plan.encoder_steps:
-            # CTC alone takes long to find that anything is spoken. Where words lie, known for strings put
-            # together from single digits, gets it over that.
+            # CTC alone takes long to find that anything is spoken. Knowing roughly where words lie gets it
+            # over that; the weight falls to nothing, so that what is rough about it does not stay.
             frames = F.cross_entropy(log_probs.transpose(0, 1).flatten(0, 1), batch.frames.flatten())
-            loss = loss + torch.nan_to_num(frames)
+            loss = loss + (1.0 - self.step / self._plan.encoder_steps) * torch.nan_to_num(frames)
         if batch.prompts is not None:
             logits = self.model.decode(tokens, batch.prompts)
             answer = F.cross_entropy(logits.flatten(0, 1), batch.prompts.targets.flatten(), ignore_index=-100)

@@ -26,7 +26,7 @@ def digit_string(takes: Takes, speaker: str, low: int, high: int, rng: np.random
     return Clip(join(pieces, gaps), Sentence(" ".join(digits), "digits"))
 
 
-def commands(cache: SpeechCache, count: int) -> list[Clip]:
+def command_clips(cache: SpeechCache, count: int) -> list[Clip]:
     """The first ``count`` commands of ``cache``, with a little silence around."""
     lines = [line for line in cache.lines if line.kind == "command"][:count]
     return [Clip(join([cache.audio(line)], [0.1, 0.2]), Sentence(line.text, "command")) for line in lines]
@@ -92,7 +92,7 @@ class ValidationSet:
             strings["left out"] = [
                 digit_string(unknown, name, 3, 7, rng) for name in unknown for _ in range(40)
             ]
-        spoken = commands(cache, 48)
+        spoken = command_clips(cache, 48)
         asked = [*strings["known"], *spoken[:24]]
         return cls(strings, spoken, [(clip, random_question(clip.sentence, rng)) for clip in asked])
 
