@@ -41,7 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def make_model(folder: Path, *arguments: str) -> Model:
     """A seeded random pair made by scripts/make_random_model.py."""
-    command = [sys.executable, str(ROOT / "scripts" / "make_random_model.py"), "--out", str(folder), *arguments]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "make_random_model.py"),
+        "--out",
+        str(folder),
+        *arguments,
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(command, check=True, capture_output=True)
     mmproj = next(folder.glob("mmproj-*.gguf"))
@@ -73,8 +79,11 @@ def demo_model() -> Model:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of child processes: none of this machine's settings of ours."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_") or k == "GEMMA_AUDIO_LIBRARY"}
-    return kept | {"GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "no-config")}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_") or k == "GEMMA_AUDIO_LIBRARY"
+    }
+    # One thread: on a busy machine the threads of a small model only wait for each other.
+    return kept | {"GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "no-config"), "GEMMA_AUDIO_THREADS": "1"}
 
 
 @pytest.fixture
@@ -98,7 +107,9 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
 def tone(seconds: float, rate: int = 16_000, channels: int = 1, frequency: float = 440.0) -> np.ndarray:
     """A wavering tone, float32 [n] or [n, channels]."""
     t = np.arange(round(seconds * rate)) / rate
-    mono = (0.3 * np.sin(2 * np.pi * frequency * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * t))).astype(np.float32)
+    mono = (0.3 * np.sin(2 * np.pi * frequency * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * t))).astype(
+        np.float32
+    )
     return mono if channels == 1 else np.repeat(mono[:, None], channels, axis=1)
 
 

@@ -25,8 +25,8 @@ _EXAMPLES = """Examples:
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe -
 
 \b
-Exit codes: 0 done, 1 some recording failed (the others are done), 2 wrong usage, 3 model or engine unusable,
-130 interrupted.
+Exit codes: 0 all done, 1 some recording failed (the others are done), 2 wrong usage,
+3 model or engine unusable, 130 interrupted.
 """
 
 app = typer.Typer(

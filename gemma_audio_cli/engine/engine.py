@@ -100,7 +100,7 @@ class Engine:
     # -- vocabulary --
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
-        """Text to tokens. special: "<|turn>" and the like become control tokens, else they are spelled out."""
+        """Text to tokens. special: "<|turn>" and the like become control tokens, else spelled out."""
         n, data = self._n, text.encode("utf-8", "replace")
         capacity = len(data) + 16
         count = n.ffi.new("size_t *")

@@ -138,9 +138,9 @@ class Transcriber:
         clips: list[AudioStream] = []
         try:
             for window in windows:
-                audio = self._encode(window)
-                if len(audio):
-                    clips.append(audio)
+                clips.append(self._encode(window))
+                self._check_room(sum(map(len, clips)) + self.options.max_tokens)
+            clips = [clip for clip in clips if len(clip)]
             pieces = self._build(question, len(clips))
             length = self._length(pieces, clips)
             session = self._open(length + self.options.max_tokens)
@@ -180,13 +180,17 @@ class Transcriber:
             for piece in pieces
         )
 
-    def _open(self, positions: int) -> Session:
-        """A session that holds so many positions: the present one where it is large enough."""
+    def _check_room(self, positions: int) -> None:
         limit = self.engine.info.n_ctx_train
         if positions > limit:
             raise TooLongError(
                 f"{positions} positions are needed, the model has {limit}; give shorter recordings"
             )
+
+    def _open(self, positions: int) -> Session:
+        """A session that holds so many positions: the present one where it is large enough."""
+        self._check_room(positions)
+        limit = self.engine.info.n_ctx_train
         if self._session is None or self._session.options.n_ctx < positions:
             self.close()
             n_ctx = min(limit, -(-positions // 256) * 256)

@@ -113,7 +113,11 @@ def test_other_formats_from_a_pipe(tmp_path, pipe, make_tone, suffix):
 
 
 def test_blocks_of_odd_sizes_are_put_together():
-    header = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 2, 8000, 32000, 4, 16) + b"data\xff\xff\xff\xff"
+    header = (
+        b"RIFF\0\0\0\0WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 1, 2, 8000, 32000, 4, 16)
+        + b"data\xff\xff\xff\xff"
+    )
 
     class Dribble(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:

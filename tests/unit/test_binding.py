@@ -15,14 +15,14 @@ import pytest
 from gemma_audio_cli import Engine, errors
 from gemma_audio_cli.engine._binding import ABI_VERSION, native
 from gemma_audio_cli.engine._cdef import cdef_from_header, main, make_ffi
-from gemma_audio_cli.engine.data import Generation, Input, SamplerOptions, SessionOptions
+from gemma_audio_cli.engine.data import EngineOptions, Generation, Input, SamplerOptions, SessionOptions
 
 HEADER = Path(__file__).resolve().parents[2] / "native" / "include" / "gemma_audio.h"
 
 
 @pytest.fixture(scope="module")
 def engine(tiny_model):
-    with Engine(tiny_model.text, tiny_model.mmproj) as opened:
+    with Engine(tiny_model.text, tiny_model.mmproj, EngineOptions(threads=1)) as opened:
         yield opened
 
 
@@ -149,14 +149,19 @@ def test_an_interrupt_ends_native_work(tiny_model, make_tone):
             raise KeyboardInterrupt
         return False
 
-    with pytest.raises(KeyboardInterrupt), Engine(tiny_model.text, tiny_model.mmproj, cancel=cancel) as engine:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Engine(tiny_model.text, tiny_model.mmproj, cancel=cancel) as engine,
+    ):
         for _ in range(100):
             audio = engine.audio()
             audio.push(make_tone(5.0))
             audio.finish()
 
 
-@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
+@pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread"
+)
 def test_control_c_ends_generation_promptly(engine):
     session = engine.session(SessionOptions(n_ctx=4096))
     session.forward([Input(tokens=engine.tokenize("hello"), n_logits=1)])

@@ -1,0 +1,351 @@
+"""The commands as a person runs them: what goes where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def model(tiny_model) -> tuple[str, str]:
+    return ("-m", str(tiny_model.text))
+
+
+def lines(text: str) -> list[str]:
+    """What stderr said, but that the random model never ended its answer."""
+    return [line for line in text.splitlines() if "cut at" not in line]
+
+
+def error_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("gemma-audio: error: ")]
+
+
+# ---- results, notices, exit codes ----------------------------------------------------------------
+
+
+def test_a_recording_becomes_one_line_on_stdout(cli, model, recording):
+    done = cli("transcribe", *model, recording)
+    assert (done.code, lines(done.err)) == (0, [])
+    assert done.out.endswith("\n")
+    assert done.out.strip()
+    assert cli("transcribe", *model, recording).out == done.out
+
+
+def test_standard_input_equals_the_file(cli, model, recording):
+    piped = cli("transcribe", *model, "-", stdin=recording.read_bytes())
+    assert piped.code == 0
+    assert piped.out == cli("transcribe", *model, recording).out
+
+
+def test_several_files_name_themselves_on_every_line(cli, model, recording, tmp_path):
+    other = tmp_path / "other.flac"
+    soundfile.write(other, soundfile.read(recording)[0], 16_000)
+    done = cli("transcribe", *model, recording, other)
+    assert done.code == 0
+    names = {line.partition(": ")[0] for line in done.out.splitlines()}
+    assert names == {str(recording), str(other)}
+
+
+def test_json_is_one_object_a_file(cli, model, recording):
+    done = cli("transcribe", *model, "-f", "json", recording)
+    value = json.loads(done.out)
+    assert value["file"] == str(recording)
+    (segment,) = value["segments"]
+    assert (segment["start"], segment["end"]) == (0.0, 2.0)
+    assert segment["text"] == value["text"]
+    assert segment["logprob"] < 0
+
+
+def test_a_long_recording_is_walked_in_windows(cli, model, tmp_path, make_tone):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, make_tone(65.0, 8_000), 8_000)
+    value = json.loads(cli("transcribe", *model, "-f", "json", path).out)
+    starts = [s["start"] for s in value["segments"]]
+    ends = [s["end"] for s in value["segments"]]
+    assert len(starts) == 3
+    assert starts[1:] == ends[:-1]
+    assert ends[-1] == pytest.approx(65.0, abs=0.01)
+    assert all(end - start <= 30.0 for start, end in zip(starts, ends, strict=True))
+
+
+def test_a_question(cli, model, recording):
+    done = cli("ask", *model, "--max-tokens", 12, "How many digits are spoken?", recording)
+    assert done.code == 0
+    assert done.out.endswith("\n")
+
+
+def test_silence_is_not_made_into_words(cli, model, tmp_path):
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(48_000), 16_000)
+    done = cli("transcribe", *model, path)
+    assert (done.code, done.out) == (0, "")
+    assert "no speech" in done.err
+    assert cli("transcribe", "-q", *model, path).err == ""
+
+
+def test_a_very_short_recording_is_no_accident(cli, model, tmp_path, make_tone):
+    path = tmp_path / "click.wav"
+    soundfile.write(path, make_tone(0.01), 16_000)
+    assert cli("transcribe", *model, path).code == 0
+
+
+def test_many_channels_at_a_high_rate(cli, model, tmp_path, make_tone):
+    path = tmp_path / "studio.wav"
+    soundfile.write(path, make_tone(1.0, 192_000, 6), 192_000, subtype="PCM_24")
+    done = cli("transcribe", *model, path)
+    assert (done.code, lines(done.err)) == (0, [])
+
+
+def test_verbose_prints_a_timing_table_on_stderr(cli, model, recording):
+    done = cli("transcribe", "-v", *model, recording)
+    for stage in ("load", "mel", "encode", "prefill", "decode", "total"):
+        assert re.search(rf"^{stage} +\d+\.\d+ s", done.err, re.M), stage
+    assert done.out == cli("transcribe", *model, recording).out
+
+
+def test_the_language_is_told_to_the_model(cli, model, recording):
+    assert cli("transcribe", *model, "--language", "de", recording).code == 0
+
+
+# ---- bad recordings ------------------------------------------------------------------------------
+
+
+def bad(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.wav"
+    if kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("no recording at all\n" * 100)
+    elif kind == "no-samples":
+        soundfile.write(path, np.empty(0), 16_000)
+    elif kind == "all-nan":
+        soundfile.write(path, np.full(16_000, np.nan), 16_000, subtype="FLOAT")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "header-only":
+        soundfile.write(path, np.zeros(100), 16_000)
+        path.write_bytes(path.read_bytes()[:30])
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "empty", "text", "no-samples", "all-nan", "folder", "header-only"]
+)
+def test_a_bad_recording_is_one_line_and_does_not_stop_the_others(cli, model, recording, tmp_path, kind):
+    path = bad(kind, tmp_path)
+    done = cli("transcribe", *model, path, recording)
+    assert done.code == 1
+    (line,) = lines(done.err)
+    assert line.startswith(f"gemma-audio: error: {path}: ")
+    assert done.out.startswith(f"{recording}: ")
+
+
+def test_a_bad_recording_costs_no_model(cli, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF no model")
+    (tmp_path / "mmproj.gguf").write_bytes(b"GGUF no model")
+    done = cli("transcribe", "-m", tmp_path / "model.gguf", tmp_path / "none.wav")
+    assert done.code == 1
+    assert "no such file" in done.err
+
+
+def test_a_recording_cut_short_gives_its_text_and_fails(cli, model, recording):
+    data = recording.read_bytes()
+    recording.write_bytes(data[: len(data) // 2])
+    done = cli("transcribe", *model, recording)
+    assert done.code == 1
+    assert done.out.strip()
+    assert "cut short" in done.err
+
+
+def test_samples_that_are_no_numbers_are_told(cli, model, tmp_path, make_tone):
+    data = make_tone(1.0)
+    data[1000] = np.nan
+    path = tmp_path / "nan.wav"
+    soundfile.write(path, data, 16_000, subtype="FLOAT")
+    done = cli("transcribe", *model, path)
+    assert done.code == 0
+    assert "1 samples are NaN" in done.err
+    assert cli("transcribe", "-q", *model, path).err == ""
+
+
+def test_nothing_on_standard_input(cli, model):
+    done = cli("transcribe", *model, "-", stdin=b"")
+    assert done.code == 1
+    assert "(stdin): nothing came in" in done.err
+
+
+def test_a_name_with_control_characters_is_shown_harmless(cli, model, tmp_path):
+    path = tmp_path / "a\x1b[31mb\nc.wav"
+    done = cli("transcribe", *model, path)
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert "\x1b" not in done.err
+
+
+# ---- bad models and wrong usage ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [("transcribe",), ("ask", "What?")], ids=["transcribe", "ask"])
+def test_a_missing_model(cli, recording, command, tmp_path):
+    done = cli(*command, "-m", tmp_path / "none.gguf", recording)
+    assert (done.code, done.out) == (3, "")
+    assert error_lines(done.err) == done.err.splitlines()
+    assert "none.gguf" in done.err
+
+
+def test_something_that_is_no_gguf(cli, recording, tmp_path, tiny_model):
+    (tmp_path / "model.gguf").write_text("not a model")
+    done = cli("transcribe", "-m", tmp_path / "model.gguf", "--mmproj", tiny_model.mmproj, recording)
+    assert (done.code, done.out) == (3, "")
+    (line,) = error_lines(done.err)
+    assert "model.gguf" in line
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_truncated_model(cli, recording, tmp_path, tiny_model):
+    (tmp_path / "model.gguf").write_bytes(tiny_model.text.read_bytes()[:-1000])
+    done = cli("transcribe", "-m", tmp_path / "model.gguf", "--mmproj", tiny_model.mmproj, recording)
+    assert done.code == 3
+    assert len(done.err.splitlines()) == 1
+
+
+def test_files_that_do_not_belong_together(cli, recording, mismatched_model):
+    done = cli("transcribe", "-m", mismatched_model.text, recording)
+    assert done.code == 3
+    (line,) = error_lines(done.err)
+    assert mismatched_model.text.name in line
+    assert mismatched_model.mmproj.name in line
+    assert len(re.findall(r"\b\d{2,}\b", line)) >= 2
+
+
+def test_a_missing_projector(cli, recording, tmp_path, tiny_model):
+    (tmp_path / "alone").mkdir()
+    text = tmp_path / "alone" / "model.gguf"
+    text.write_bytes(tiny_model.text.read_bytes())
+    done = cli("transcribe", "-m", text, recording)
+    assert done.code == 3
+    assert "--mmproj" in done.err
+
+
+def test_the_model_of_the_environment(cli, recording, tiny_model):
+    done = cli("transcribe", recording, env={"GEMMA_AUDIO_MODEL": str(tiny_model.text)})
+    assert (done.code, lines(done.err)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("transcribe",),
+        ("bogus",),
+        ("ask", "What?"),
+        ("ask", " ", "x.wav"),
+        ("transcribe", "-f", "pdf", "x.wav"),
+        ("transcribe", "--threads", "0", "x.wav"),
+    ],
+)
+def test_wrong_usage(cli, arguments):
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err
+
+
+# ---- endings -------------------------------------------------------------------------------------
+
+
+def start(environment: dict[str, str], *arguments: object, **options: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)]
+    return subprocess.Popen(command, env=environment | {"PYTHONPATH": str(ROOT)}, **options)  # type: ignore[call-overload]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this platform has no SIGPIPE")
+def test_a_reader_that_goes_away_is_no_error(environment, model, tmp_path, make_tone):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, make_tone(100.0), 16_000)
+    child = start(environment, "transcribe", *model, path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.read(1)
+    child.stdout.close()
+    assert child.stderr is not None
+    assert lines(child.stderr.read().decode()) == []
+    child.stderr.close()
+    assert child.wait(60) in (-signal.SIGPIPE, 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to one process there")
+def test_control_c_ends_with_130_and_keeps_what_was_said(environment, model, recording):
+    # A pipe that stays open: the command waits for more sound.
+    child = start(
+        environment, "transcribe", *model, recording, "-",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None
+    first = child.stdout.readline()
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    assert child.wait(30) == 130
+    assert time.monotonic() - begun < 5
+    _, err = child.communicate()
+    assert first.startswith(str(recording).encode())
+    assert b"Traceback" not in err
+    assert lines(err.decode()) == ["gemma-audio: interrupted"]
+
+
+# ---- help ----------------------------------------------------------------------------------------
+
+
+def test_version(cli):
+    from gemma_audio_cli import __version__
+
+    assert cli("--version").out == f"gemma-audio {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [(), ("transcribe",), ("ask",)], ids=["root", "transcribe", "ask"])
+def test_help_has_examples(cli, command):
+    done = cli(*command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert "Examples:" in done.out
+    assert max(map(len, done.out.splitlines())) <= 110
+
+
+def test_no_command_shows_the_help(cli):
+    done = cli()
+    assert "Commands:" in done.out + done.err
+
+
+def test_help_is_quick(environment):
+    """The bound is 0.25 s on a quiet machine; here the best of five may take twice as long."""
+    best = float("inf")
+    for _ in range(5):
+        begun = time.monotonic()
+        child = start(environment, "--help", stdout=subprocess.DEVNULL)
+        assert child.wait(30) == 0
+        best = min(best, time.monotonic() - begun)
+    assert best < 0.5
+
+
+def test_help_imports_nothing_heavy(environment):
+    code = (
+        "import sys; from gemma_audio_cli.cli import run; run(['--help']); "
+        "heavy = ('numpy', 'soundfile', 'soxr', 'cffi', 'jinja2', 'gguf', 'sounddevice'); "
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert done.stdout.decode().splitlines()[-1] == "[]"
