@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGUFWriter
+
 from gguf_format import (
     MMPROJ_ARCH,
     TEXT_ARCH,

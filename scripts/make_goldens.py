@@ -25,8 +25,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from export_gguf import export_pair  # noqa: E402
 from oracles import goldens, hf  # noqa: E402
+
+from export_gguf import export_pair  # noqa: E402
 
 MIN_MARGIN = 0.02
 N_GREEDY = 64

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
+
 from gguf_format import (
     MMPROJ_ARCH,
     TEXT_ARCH,

@@ -15,12 +15,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from make_random_model import make_pair
 from oracles import checks, goldens
 from oracles.llamacpp import LlamaCpp, OracleError
 
 from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
+from make_random_model import make_pair
 
 pytestmark = pytest.mark.parity
 

@@ -20,9 +20,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from export_gguf import export_pair
 from oracles import checks
 
+from export_gguf import export_pair
 from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
 
