@@ -83,6 +83,13 @@ class TextShape:
         """Number of layers that own their K/V."""
         return self.layers - self.shared
 
+    @property
+    def llamacpp_runs(self) -> bool:
+        """libllama shares only the last two owning layers' K/V, and asserts that they are sliding, then global."""
+        return True in self.sliding and (
+            self.shared == 0 or self.sliding[: self.owners][-2:] == (True, False)
+        )
+
     def layer_ffn(self, layer: int) -> int:
         return self.ffn * 2 if self.double_wide and layer >= self.owners else self.ffn
 
