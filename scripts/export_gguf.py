@@ -45,8 +45,8 @@ def export_pair(directory: Path, out: Path, text_type: str, mmproj_type: str, na
     text = checkpoint.text_shape(len(vocab.tokens))
     if not text.llamacpp_runs:
         print(
-            "export_gguf: warning: llama.cpp will abort on this model: the last two layers that own K/V must be "
-            "sliding, then global",
+            "export_gguf: warning: llama.cpp will abort on this model: the last two layers that own K/V "
+            "must be sliding, then global",
             file=sys.stderr,
         )
     audio = checkpoint.audio_shape()

@@ -85,7 +85,7 @@ class TextShape:
 
     @property
     def llamacpp_runs(self) -> bool:
-        """libllama shares only the last two owning layers' K/V, and asserts that they are sliding, then global."""
+        """libllama shares K/V of the last two owning layers only; they must be sliding, then global."""
         return True in self.sliding and (
             self.shared == 0 or self.sliding[: self.owners][-2:] == (True, False)
         )
