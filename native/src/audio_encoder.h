@@ -40,6 +40,8 @@ public:
     ~AudioEncoder();
 
     const AudioModel & model() const { return model_; }
+    // Only ggml's own operations, as on devices other than the CPU: slower, and the same results. For tests.
+    void use_plain_ops(bool on) { plain_ops_ = on; }
 
     // Encodes all pieces, cut into as many graphs as keep compute memory bounded. If it throws, the pieces' states and
     // results are undefined (the caller works on copies).
@@ -56,6 +58,7 @@ private:
     const AudioModel & model_;
     Backend & backend_;
     std::unique_ptr<GraphRunner> runner_;
+    bool plain_ops_ = false;
 };
 
 } // namespace ga

@@ -1,5 +1,6 @@
 #include "audio_model.h"
 
+#include "audio_kernels.h"
 #include "mel.h"
 
 #include <algorithm>
@@ -111,6 +112,17 @@ int64_t count_layers(const GgufFile & file) {
     return n;
 }
 
+// [n0, n1] in ggml order to [n1, n0].
+std::vector<float> transposed(const std::vector<float> & values, int64_t n0, int64_t n1) {
+    std::vector<float> result(values.size());
+    for (int64_t j = 0; j < n1; j++) {
+        for (int64_t i = 0; i < n0; i++) {
+            result[(size_t) (i * n1 + j)] = values[(size_t) (j * n0 + i)];
+        }
+    }
+    return result;
+}
+
 // Keys of the relative distances 11 ... 0: W_rel [width, width] times a sinusoid of the distance, [head_dim, 12, n_head].
 std::vector<float> relative_keys(const std::vector<float> & rel, int64_t width, int64_t head_dim) {
     constexpr int n = AudioModel::attn_window;
@@ -151,8 +163,10 @@ AudioModel::AudioModel(const GgufFile & file, Backend & backend, const std::func
         fail(GA_ERROR_UNSUPPORTED, "%s: the file has no audio encoder", file.path().c_str());
     }
     refuse_unknown_terms(file);
-    // ggml multiplies BF16 with activations rounded to BF16 (8 bits); F16 keeps 11 of them and holds these weights exactly.
-    weights_.set_bf16_as(GGML_TYPE_F16);
+    if (!backend.is_cpu() || !audio_kernels()) {
+        // ggml multiplies BF16 with activations rounded to BF16 (8 bits); F16 keeps 11 of them and holds weights exactly.
+        weights_.set_bf16_as(GGML_TYPE_F16);
+    }
 
     const TensorInfo & projector = need_matrix(file, "mm.a.input_projection.weight");
     n_encoder_out_ = projector.ne[0];
@@ -204,7 +218,9 @@ void AudioModel::declare_conformer(const GgufFile & file) {
 
     // ---- subsampling: kernels in the order of channels-last data ---------------------------------------------------
     const int64_t c0 = n_channels_[0], c1 = n_channels_[1];
-    conv0 = weights_.constant("a.conv1d.0 (matrix)", {9, c0}, weights_.read_f32(kernel0.name, {3, 3, 1, c0}));
+    const std::vector<float> k0 = weights_.read_f32(kernel0.name, {3, 3, 1, c0});
+    conv0 = weights_.constant("a.conv1d.0 (matrix)", {9, c0}, k0);
+    conv0_taps = weights_.constant("a.conv1d.0 (taps)", {c0, 9}, transposed(k0, 9, c0));
     conv0_norm = weights_.optional("a.conv1d.0.norm.weight", {c0}, Use::Elementwise);
     const std::vector<float> k1 = weights_.read_f32(kernel1.name, {3, 3, c0, c1});
     for (int64_t time = 0; time < 3; time++) {
@@ -297,13 +313,7 @@ void AudioModel::declare_layer(const GgufFile & file, int index) {
     layer.conv_in = linear(file, prefix + "conv_pw1", width_, 2 * width_);
     layer.conv_out = linear(file, prefix + "conv_pw2", width_, width_);
     const std::vector<float> taps = weights_.read_f32(prefix + "conv_dw.weight", {conv_taps, width_});
-    std::vector<float> by_tap(taps.size());
-    for (int64_t channel = 0; channel < width_; channel++) {
-        for (int64_t tap = 0; tap < conv_taps; tap++) {
-            by_tap[(size_t) (tap * width_ + channel)] = taps[(size_t) (channel * conv_taps + tap)];
-        }
-    }
-    layer.conv_kernel = weights_.constant(prefix + "conv_kernel", {width_, conv_taps}, std::move(by_tap));
+    layer.conv_kernel = weights_.constant(prefix + "conv_kernel", {width_, conv_taps}, transposed(taps, conv_taps, width_));
 
     layer.ffn_second = feed_forward("_1");
     layer.out_norm = norm("ln2");

@@ -75,6 +75,7 @@ public:
 
     // Subsampling: kernels as matrices on channels-last data, a norm each (null: skipped).
     ggml_tensor * conv0 = nullptr;        // [9 (time, mel), channels 0]
+    ggml_tensor * conv0_taps = nullptr;   // the same, [channels 0, 9]
     ggml_tensor * conv0_norm = nullptr;   // [channels 0]
     ggml_tensor * conv1[3] = {};          // one a time step: [3 (mel) x channels 0, channels 1]
     ggml_tensor * conv1_norm = nullptr;   // [channels 1]
