@@ -49,6 +49,9 @@ def prepare_streams() -> None:
     """A reader that goes away ends this program quietly; output to a pipe is UTF-8 everywhere."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # A stream that was closed (`>&-`) is None; what is written then goes nowhere.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors=errors)
@@ -181,8 +184,11 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(130) from None
-    except BrokenPipeError:
+    except OSError as error:
+        # What is left in the buffer must not fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            say(f"error: cannot write the results: {error.strerror or error}; choose another place for them")
         raise typer.Exit(1) from None
 
 

@@ -71,9 +71,7 @@ class Engine:
         mmproj: str | os.PathLike[str] | None = None,
         options: EngineOptions | None = None,
     ) -> Engine:
-        """Open a model by alias ("demo") or path, its projector found beside it; None: the configured or demo
-        model.
-        """
+        """Open a model by alias or path, its projector found beside it; None: the demo model."""
         from gemma_audio_cli.models import resolve
 
         pair = resolve(model, mmproj)

@@ -303,6 +303,28 @@ def test_control_c_ends_with_130_and_keeps_what_was_said(environment, model, rec
     assert lines(err.decode()) == ["gemma-audio: interrupted"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_in_one_line(environment, model, recording):
+    with Path("/dev/full").open("w") as full:
+        child = start(environment, "transcribe", *model, recording, stdout=full, stderr=subprocess.PIPE)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 1
+    (line,) = lines(err.decode())
+    assert "cannot write" in line
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_a_closed_stdout_is_no_accident(environment, model, recording):
+    command = [sys.executable, "-m", "gemma_audio_cli", "transcribe", *model, str(recording)]
+    child = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    assert (child.returncode, lines(child.stderr.decode())) == (0, [])
+
+
 # ---- help ----------------------------------------------------------------------------------------
 
 
