@@ -76,7 +76,7 @@ void TextModel::read_numbers(const GgufFile & file) {
     n_embd = (int)file.get_int("gemma4.embedding_length", 1, kMaxWidth);
     n_ctx_train = (int)file.get_int("gemma4.context_length", 1, INT32_MAX);
     norm_eps = (float)file.get_float("gemma4.attention.layer_norm_rms_epsilon");
-    logit_softcap = (float)file.find_float("gemma4.final_logit_softcapping").value_or(0.0);
+    logit_softcap = (float)file.find_float("gemma4.final_logit_softcapping").value_or(30.0);
     n_ple = file.has("gemma4.embedding_length_per_layer_input")
                 ? (int)file.get_int("gemma4.embedding_length_per_layer_input", 0, kMaxWidth)
                 : 0;
