@@ -87,11 +87,13 @@ prepare() {
         "$python" -m pip install "torch==2.13.0+cpu" >build/setup.log 2>&1 || quietly "$python" -m pip install "torch==2.13.0"
     fi
     say "building libgemma_audio and installing gemma-audio"
+    # The build folder build/wheel stays; at the levels of the tests the C++ tests are built in it too.
     case "$level" in
-    base) what=. ;;
-    test) what=".[test]" ;;
-    parity) what=".[test,parity]" ;;
+    base) what=. tests=OFF ;;
+    test) what=".[test]" tests=ON ;;
+    parity) what=".[test,parity]" tests=ON ;;
     esac
-    PATH="$PWD/.venv/bin:$PATH" quietly "$python" -m pip install --no-build-isolation -e "$what"
+    PATH="$PWD/.venv/bin:$PATH" quietly "$python" -m pip install --no-build-isolation \
+        -C cmake.define.GA_BUILD_TESTS="$tests" -e "$what"
     echo "$print $level" >.venv/installed
 }
