@@ -99,9 +99,12 @@ class Job:
         if not self._quiet:
             say(text)
 
-    def fail(self, error: GemmaAudioError) -> None:
-        """An input failed: say so and go on."""
-        say(f"error: {error}")
+    def fail(self, file: str, error: GemmaAudioError) -> None:
+        """An input failed: say so, naming it, and go on."""
+        from gemma_audio_cli.audio.decode import display_name
+
+        name = f"{display_name(file)}: "
+        say(f"error: {str(error) if str(error).startswith(name) else name + str(error)}")
         self.exit_code = error.exit_code
 
     def transcriber(self) -> Transcriber:
@@ -199,7 +202,7 @@ def each(job: Job, files: list[str], work: Callable[[str], None]) -> None:
             try:
                 work(file)
             except InputError as error:
-                job.fail(error)
+                job.fail(file, error)
     finally:
         job.close()
     if job.exit_code:

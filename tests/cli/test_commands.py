@@ -86,6 +86,14 @@ def test_a_question(cli, model, recording):
     assert done.out.endswith("\n")
 
 
+def test_a_recording_too_long_for_a_question_is_named(cli, model, tmp_path, make_tone):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, make_tone(240.0, 8_000), 8_000)
+    done = cli("ask", *model, "What?", path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"gemma-audio: error: {path}: ")
+
+
 def test_silence_is_not_made_into_words(cli, model, tmp_path):
     path = tmp_path / "silence.wav"
     soundfile.write(path, np.zeros(48_000), 16_000)
