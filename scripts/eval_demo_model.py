@@ -4,10 +4,10 @@ right.
 
     python scripts/eval_demo_model.py --json accuracy.json
 
-Test recordings are made on the spot and are the same every time: strings of 3 to 7 digits from human takes that
-training never uses (``--speech-dir``), and commands by synthetic voices it never uses (needs espeak-ng and flite;
-see `scripts/train_demo_model.py`). ``--speaker NAME`` restricts the strings to one speaker: the figure for a model
-trained without that speaker.
+Test recordings are made on the spot and are the same every time: strings of 3 to 7 digits from human takes
+that training never uses (``--speech-dir``), and commands by synthetic voices it never uses (needs espeak-ng and
+flite; see `scripts/train_demo_model.py`). ``--speaker NAME`` restricts the strings to one speaker: the figure
+for a model trained without that speaker.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--strings", type=int, default=60, help="digit strings of each speaker")
     parser.add_argument("--commands", type=int, default=300)
     parser.add_argument("--questions", type=int, default=100, help="questions of each kind")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads of the engine (default: one per core)"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     return parser.parse_args()
 
@@ -87,11 +90,15 @@ def error_rates(transcriber: Transcriber, recordings: list[Recording]) -> dict[s
 def main() -> None:
     arguments = parse_arguments()
     sys.path.insert(0, str(ROOT))
-    from gemma_audio_cli import Engine, Transcriber
+    from gemma_audio_cli import Engine, EngineOptions, Transcriber
 
     figures: dict[str, dict[str, float]] = {}
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch, Engine.open(arguments.model, arguments.mmproj) as engine:
+    options = EngineOptions(threads=arguments.threads)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Engine.open(arguments.model, arguments.mmproj, options) as engine,
+    ):
         transcriber = Transcriber(engine)
         if arguments.speaker:
             strings = digit_strings(arguments.speech_dir, arguments.strings, (arguments.speaker,))

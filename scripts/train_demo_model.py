@@ -58,6 +58,7 @@ def main() -> None:
     arguments = parse_arguments()
     os.environ.setdefault("OMP_NUM_THREADS", str(arguments.threads))  # before torch starts its threads
     import torch
+
     from demo_model.augment import Strength
     from demo_model.batches import PromptEncoder
     from demo_model.clips import SPEAKERS, TRAIN_TAKES, VALIDATION_TAKES, ClipSource, load_takes
@@ -83,7 +84,7 @@ def main() -> None:
     unheard = synthesise(cache / "validation", 150, seed=5, held_out=True)
     speakers = tuple(name for name in SPEAKERS if name != arguments.hold_out)
     # Human voices vary less in training when one is left out, so speed and vocal tract are varied more.
-    strength = Strength(speed=0.15, tract=0.16) if arguments.hold_out else Strength()
+    strength = Strength(speed=0.13, tract=0.14) if arguments.hold_out else Strength()
     source = ClipSource(
         load_takes(arguments.speech_dir, speakers, TRAIN_TAKES), synthetic, strength, arguments.seed
     )

@@ -19,10 +19,10 @@ SAMPLE_RATE = 16_000
 class Strength:
     """How far augmentation goes. ``speed`` and ``tract`` are the largest relative changes."""
 
-    speed: float = 0.12
-    tract: float = 0.12
-    noisy: float = 0.5
-    filtered: float = 0.6
+    speed: float = 0.10
+    tract: float = 0.10
+    noisy: float = 0.35
+    filtered: float = 0.45
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
@@ -50,7 +50,7 @@ class Augmenter:
         samples = samples * (_level(rng) / max(float(np.abs(samples).max(initial=0.0)), 1e-4))
         if rng.random() < self.strength.noisy:
             samples = samples + self.noise(len(samples), rng) * (
-                np.sqrt(np.mean(samples**2)) * 10 ** (-rng.uniform(5, 35) / 20)
+                np.sqrt(np.mean(samples**2)) * 10 ** (-rng.uniform(8, 35) / 20)
             )
         return np.clip(samples, -1.0, 1.0).astype(np.float32)
 
@@ -83,7 +83,7 @@ class Augmenter:
 
 def _level(rng: np.random.Generator) -> float:
     """A peak level: mostly what people record at, now and then very quiet."""
-    return float(10 ** (-rng.uniform(1, 26) / 20))
+    return float(10 ** (-rng.uniform(1, 20) / 20))
 
 
 def _pass_band(hertz: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -3,7 +3,7 @@ sentence."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,13 @@ class Mix:
     long: float = 0.0
 
 
+def _shares_by_rarity(sentences: list[list[str]]) -> np.ndarray:
+    """Cumulative probabilities of sentences, higher for those of rare words, which are heard too seldom."""
+    counts = Counter(word for words in sentences for word in words)
+    weights = np.array([np.mean([counts[word] ** -0.5 for word in words]) for words in sentences])
+    return np.cumsum(weights / weights.sum())
+
+
 class ClipSource:
     """Endless augmented training clips. Not thread-safe; all chance comes from the generator passed in."""
 
@@ -97,6 +104,7 @@ class ClipSource:
         self._humans = humans
         self._synthetic = synthetic
         self._commands = [line for line in synthetic.lines if line.kind == "command"]
+        self._command_shares = _shares_by_rarity([line.text.split() for line in self._commands])
         self._spoken_strings = [line for line in synthetic.lines if line.kind == "digits"]
         by_voice: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for index, line in enumerate(synthetic.lines):
@@ -115,7 +123,7 @@ class ClipSource:
         narrow, spans = False, None
         speed = 1.0 + rng.uniform(-1, 1) * self._strength.speed
         if draw < mix.silence + mix.commands:
-            line = self._commands[int(rng.integers(len(self._commands)))]
+            line = self._commands[int(np.searchsorted(self._command_shares, rng.random()))]
             sentence = Sentence(line.text, "command")
             samples, spans = self._spoken(line, speed, rng)
         elif mix.high >= 3 and rng.random() < 0.12:

@@ -56,13 +56,8 @@ def make_config(
         use_double_wide_mlp=True,
         num_hidden_layers=5,
         num_kv_shared_layers=2,
-        layer_types=[
-            "sliding_attention",
-            "full_attention",
-            "sliding_attention",
-            "sliding_attention",
-            "full_attention",
-        ],
+        # llama.cpp shares the K/V of the last two owning layers and wants them to be sliding, then full.
+        layer_types=["sliding_attention"] * 2 + ["full_attention", "sliding_attention", "full_attention"],
         num_attention_heads=4,
         num_key_value_heads=1,
         head_dim=32,

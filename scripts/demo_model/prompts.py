@@ -5,7 +5,7 @@ answer work themselves out aloud, because a decoder of five layers can copy and 
 string at once::
 
     how many:  "3 7 2: 3 digits"              the count is the number after the colon
-    sum:       "3 + 7 = 10, 10 + 2 = 12"      the sum is the last number
+    sum:       "3 7 2: 3 + 7 = 10, 10 + 2 = 12"    the sum is the last number
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def random_question(sentence: Sentence, rng: np.random.Generator, sums: bool = T
     """A question of a random kind that makes sense for ``sentence``; sums only of digits, and if ``sums``."""
     if sums and sentence.kind == "digits" and rng.random() < 0.4:
         return question(sentence, "sum", rng)
-    kinds = [kind for kind in QUESTION_KINDS if kind != "sum"]
-    return question(sentence, kinds[int(rng.integers(len(kinds)))], rng)
+    kind = str(rng.choice(["count", "first", "last", "spoken"], p=[0.25, 0.125, 0.125, 0.5]))
+    return question(sentence, kind, rng)
 
 
 def is_right(exchange: Exchange, answer: str) -> bool:
@@ -159,9 +159,9 @@ def is_right(exchange: Exchange, answer: str) -> bool:
 
 
 def _sum_in_steps(numbers: list[int]) -> str:
-    """``[3, 7, 2]`` → ``"3 + 7 = 10, 10 + 2 = 12"``; a single number is its own sum."""
+    """``[3, 7, 2]`` → ``"3 7 2: 3 + 7 = 10, 10 + 2 = 12"``; a single number is its own sum, ``"3: 3"``."""
     steps, total = [], numbers[0]
     for number in numbers[1:]:
         steps.append(f"{total} + {number} = {total + number}")
         total += number
-    return ", ".join(steps) if steps else str(total)
+    return " ".join(map(str, numbers)) + ": " + (", ".join(steps) if steps else str(total))

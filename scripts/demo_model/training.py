@@ -45,7 +45,7 @@ class Plan:
         if step < 1600:
             return Mix(1, 5, commands=0.5, silence=0.02)
         if step < 0.7 * self.steps:
-            return Mix(1, 7, commands=0.45, silence=0.03)
+            return Mix(1, 7, commands=0.55, silence=0.03)
         return Mix(1, 8, commands=0.45, silence=0.03, long=0.06)
 
     def seconds(self, step: int) -> float:
