@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import sys
 import tracemalloc
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import soundfile
 
 from gemma_audio_cli.audio.decode import samples
-from gemma_audio_cli.audio.wav import read_header, wav_blocks
 from gemma_audio_cli.errors import AudioError
 
 
@@ -105,31 +103,15 @@ def test_wav_from_a_pipe_whose_sizes_were_never_filled_in(recording, pipe):
     np.testing.assert_array_equal(decode(pipe(bytes(data))), decode(recording))
 
 
-@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
-def test_other_formats_from_a_pipe(tmp_path, pipe, make_tone, suffix):
+@pytest.mark.parametrize(("suffix", "tolerance"), [("flac", 0.0), ("ogg", 1e-4), ("mp3", 1e-4)])
+def test_other_formats_from_a_pipe(tmp_path, pipe, make_tone, suffix, tolerance):
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, make_tone(1.0), 16_000)
-    np.testing.assert_array_equal(decode(pipe(path.read_bytes())), decode(path))
-
-
-def test_blocks_of_odd_sizes_are_put_together():
-    header = (
-        b"RIFF\0\0\0\0WAVEfmt "
-        + struct.pack("<IHHIIHH", 16, 1, 2, 8000, 32000, 4, 16)
-        + b"data\xff\xff\xff\xff"
-    )
-
-    class Dribble(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            return super().read(min(size, 7)) if size and size > 16 else super().read(size)
-
-    frames = np.arange(200, dtype="<i2")
-    stream = Dribble(header + frames.tobytes() + b"\x01")
-    found, _ = read_header(stream)
-    assert found is not None
-    assert found.data_size is None
-    got = np.concatenate(list(wav_blocks(stream, found, 50)))
-    np.testing.assert_array_equal(got * 32768, frames.reshape(-1, 2))
+    piped, read = decode(pipe(path.read_bytes())), decode(path)
+    # Decoders differ in how much of the padding of the last packet they count as sound.
+    assert abs(len(piped) - len(read)) <= 400
+    common = min(len(piped), len(read))
+    np.testing.assert_allclose(piped[:common], read[:common], atol=tolerance)
 
 
 def test_a_missing_file(tmp_path):
@@ -151,7 +133,7 @@ def test_text_named_wav(tmp_path):
     path.write_text("this is no recording\n" * 100)
     message = failure(path)
     assert "cannot be read as audio" in message
-    assert "ffmpeg" in message
+    assert "--raw" in message
 
 
 def test_no_samples(tmp_path):

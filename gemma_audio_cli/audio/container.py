@@ -1,0 +1,265 @@
+"""Everything FFmpeg reads, through PyAV: m4a, mp4, mkv, webm, wma, video, and any container from a pipe.
+
+FFmpeg gets its bytes from a ByteStream and may open nothing else: a playlist from a stranger cannot make it
+read another file or go to the network.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gemma_audio_cli.audio.bytestream import ByteStream
+from gemma_audio_cli.audio.reader import Floats, Notice, cut_short, damaged, drop, reason, unreadable
+from gemma_audio_cli.errors import AudioError
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+
+_SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2.0**31, "flt": 1.0, "dbl": 1.0}
+_OPTIONS = {
+    "protocol_whitelist": "none",
+    # Less than FFmpeg's 5 s and 5 MB: a live pipe is to be heard soon.
+    "analyzeduration": "1000000",
+    "probesize": "1000000",
+}
+_INDEXED = {"mov", "matroska"}
+"""Containers whose index finds a time without reading up to it."""
+_TIMED = {"mov", "matroska", "mpegts", "asf", "flv"}
+"""Containers whose time stamps show where sound is missing (elsewhere they are guessed from bytes)."""
+_PREROLL = 0.5
+"""Seconds decoded before the place that was asked for: codecs need some to settle."""
+_GAP = 0.1
+_MAX_GAP = 3600.0
+_MAX_BAD_PACKETS = 200
+
+
+class _Feed:
+    """A ByteStream as FFmpeg reads it.
+
+    PyAV swallows what is not an Exception (Ctrl-C while a pipe is waited for): it is kept here and raised
+    when FFmpeg has returned.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._failure: BaseException | None = None
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def seekable(self) -> bool:
+        return self._stream.seekable
+
+    def read(self, count: int) -> bytes:
+        if self._failure is not None:
+            return b""
+        try:
+            return self._stream.read(count)
+        except BaseException as error:
+            self._failure = error
+            return b""
+
+    def check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+class ContainerReader:
+    """The best audio track of whatever FFmpeg makes sense of."""
+
+    def __init__(self, stream: ByteStream, name: str, notice: Notice) -> None:
+        """Decodes the first of it: only then are rate and channels certain (HE-AAC says half its rate)."""
+        import av
+
+        self._name, self._notice = name, notice
+        self.rate = self.channels = 0
+        self.frames: int | None = None
+        self._feed = _Feed(stream)
+        self._packets = self._bad_packets = 0
+        try:
+            self._container = av.open(
+                self._feed, container_options=_OPTIONS, metadata_errors="replace", mode="r"
+            )
+        except Exception as error:  # any of FFmpeg's and PyAV's, whatever a stranger's bytes provoke
+            self._feed.check()
+            raise self._cannot(error) from None
+        try:
+            self._feed.check()
+            self._open_track()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _cannot(self, error: BaseException) -> AudioError:
+        return unreadable(self._name, reason(error))
+
+    def _open_track(self) -> None:
+        tracks = self._container.streams.audio
+        if not tracks:
+            what = "a video or picture without sound" if self._container.streams.video else "no audio track"
+            raise AudioError(f"{self._name}: {what}; name a recording that can be heard")
+        best = self._container.streams.best("audio")
+        self._track = next((track for track in tracks if best and track.index == best.index), tracks[0])
+        self._kind = self._container.format.name.split(",")[0]
+        if getattr(self._track, "codec_context", None) is None:
+            raise AudioError(
+                f"{self._name}: its audio is encrypted or in a format no decoder here knows; "
+                "play it with what it was made for and record that, or export it again"
+            )
+        start = self._container.start_time
+        self._origin = 0.0 if start is None else start / 1e6
+        self._resampler: Any = None
+        self._shape: tuple[str, int, str] | None = None
+        self._frames = self._decoded()
+        first = next(self._frames, None)
+        if first is None or self._shape is None:
+            raise AudioError(f"{self._name}: no audio in it (0 samples); record or export it again")
+        self.rate, self.channels = self._shape[1], first[1].shape[1]
+        self._frames = itertools.chain((first,), self._frames)
+        self.frames = self._length()
+
+    def _length(self) -> int | None:
+        base, track = self._track.time_base, self._track.duration
+        seconds = float(track * base) if track and base else (self._container.duration or 0) / 1e6
+        return round(seconds * self.rate) if 0 < seconds < 1e8 else None
+
+    def blocks(self, first: int) -> Iterator[Floats]:
+        """Float32 [frames, channels] from frame `first` on; silence stands where the track has none."""
+        seconds = first / self.rate
+        jumps = self._feed.seekable() and self._kind in _INDEXED and seconds > 2 * _PREROLL
+        if jumps and self._seek(seconds):
+            return self._from_place(first)
+        return drop(self._placed(self._frames, 0), first)
+
+    def _seek(self, seconds: float) -> bool:
+        base = self._track.time_base
+        if base is None:
+            return False
+        try:
+            target = int((seconds - _PREROLL + self._origin) / base)
+            self._container.seek(target, stream=self._track)
+        except Exception as error:
+            self._feed.check()
+            raise damaged(self._name, 0.0, f"cannot jump to {seconds:.1f} s: {reason(error)}") from None
+        self._frames = self._decoded()
+        return True
+
+    def _from_place(self, first: int) -> Iterator[Floats]:
+        """After a jump only the time stamp tells where it went."""
+        found = next(self._frames, None)
+        if found is None:
+            return
+        at = 0 if found[0] is None else round(found[0] * self.rate)
+        frames = itertools.chain((found,), self._frames)
+        yield from drop(self._placed(frames, min(at, first)), max(0, first - at))
+
+    def _placed(self, frames: Iterator[tuple[float | None, Floats]], at: int) -> Iterator[Floats]:
+        """Blocks one behind the other, with silence for what time stamps show to be missing.
+
+        So times stay the recording's: in a video whose sound starts late, in a call that lost packets.
+        """
+        for seconds, block in frames:
+            if seconds is not None and self._kind in _TIMED:
+                gap = seconds - at / self.rate
+                if _GAP < gap < _MAX_GAP:
+                    silence = round(gap * self.rate)
+                    at += silence
+                    while silence > 0:
+                        count = min(silence, self.rate)
+                        yield np.zeros((count, self.channels), dtype=np.float32)
+                        silence -= count
+            at += len(block)
+            yield block
+        if self._bad_packets:
+            self._notice(
+                f"{self._name}: {self._bad_packets} of {self._packets} packets are damaged and were left out"
+            )
+        # MP4 counts its samples before the first; the others' lengths are often those of the picture.
+        if self._kind == "mov" and self._track.duration and self.frames and at < self.frames - self.rate:
+            raise cut_short(self._name, at, self.frames)
+
+    def _decoded(self) -> Iterator[tuple[float | None, Floats]]:
+        """(seconds by the time stamp, float32 [frames, channels]) of each decoded frame."""
+        import av
+
+        done, failed = 0.0, 0
+        try:
+            for packet in self._container.demux(self._track):
+                self._packets += 1
+                try:
+                    frames = packet.decode()
+                except (av.FFmpegError, ValueError) as error:
+                    self._feed.check()
+                    if not packet.size:  # the empty packet at the end: nothing was lost
+                        continue
+                    failed += 1
+                    self._bad_packets += 1
+                    if failed > _MAX_BAD_PACKETS:
+                        raise self._undecodable(done, error) from None
+                    continue
+                for frame in frames:
+                    failed = 0
+                    time = None if frame.time is None else frame.time - self._origin
+                    done = done if time is None else time
+                    for block in self._to_float(frame):
+                        yield time, block
+        except AudioError:
+            raise
+        except Exception as error:
+            self._feed.check()
+            raise damaged(self._name, done, reason(error)) from None
+        self._feed.check()
+        if failed and self._shape is None:
+            raise self._undecodable(0.0, None)
+
+    def _undecodable(self, done: float, error: BaseException | None) -> AudioError:
+        why = reason(error) if error else "no packet of it decodes"
+        if self._shape is None:
+            return AudioError(
+                f"{self._name}: its audio cannot be decoded ({why}): it is damaged or encrypted; "
+                "copy it again, or export it without protection"
+            )
+        return damaged(self._name, done, why)
+
+    def _to_float(self, frame: AudioFrame) -> Iterator[Floats]:
+        """A decoded frame as float32 [frames, channels], always with the first frame's rate and channels."""
+        import av
+
+        if not frame.samples:
+            return
+        shape = (frame.format.name, frame.sample_rate, frame.layout.name)
+        self._shape = self._shape or shape
+        if shape[1:] == self._shape[1:] and frame.format.name.rstrip("p") in _SCALE:
+            yield _array(frame)
+            return
+        # A stream put together from others may change on the way.
+        for _ in range(2):
+            self._resampler = self._resampler or av.AudioResampler(
+                format="fltp", layout=self._shape[2], rate=self._shape[1]
+            )
+            try:
+                changed = self._resampler.resample(frame)
+            except ValueError:
+                self._resampler = None  # it serves the shape it saw first, and no other
+                continue
+            for part in changed:
+                if part.samples:
+                    yield _array(part)
+            return
+
+    def close(self) -> None:
+        """Let go of FFmpeg's side; the stream belongs to who opened it."""
+        self._container.close()
+
+
+def _array(frame: AudioFrame) -> Floats:
+    values = frame.to_ndarray()
+    channels = frame.layout.nb_channels
+    values = values.T if frame.format.is_planar else values.reshape(-1, channels)
+    scaled = values.astype(np.float32)
+    kind = frame.format.name.rstrip("p")
+    if kind == "u8":
+        scaled -= 128
+    return scaled / np.float32(_SCALE[kind]) if _SCALE[kind] != 1 else scaled

@@ -1,0 +1,79 @@
+"""What every way of reading has in common: a reader gives frames at the recording's own rate.
+
+    SndfileReader    what libsndfile reads: WAV, FLAC, OGG, MP3, AIFF, ... files
+    ContainerReader  everything else, and everything but WAV from a pipe, by FFmpeg (PyAV)
+    PcmReader        samples without a header, and WAV from a pipe
+
+`source` chooses one and takes it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gemma_audio_cli.errors import AudioError
+
+Floats = npt.NDArray[np.float32]
+Notice = Callable[[str], None]
+
+MIN_RATE, MAX_RATE = 1000, 1_000_000
+"""Sample rates, Hz, outside of which a header is taken for damaged."""
+
+
+class Reader(Protocol):
+    """One opened recording. It is read once."""
+
+    rate: int
+    """Frames a second."""
+    channels: int
+    frames: int | None
+    """Length by the header's word; None: not known."""
+
+    def blocks(self, first: int) -> Iterator[Floats]:
+        """Float32 [frames, channels], from frame `first` to the end. Raises AudioError where it is damaged,
+        after what came before.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
+
+def reason(error: BaseException) -> str:
+    """What a library says of a failure, on one line."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split()).rstrip(".") or type(error).__name__
+
+
+def unreadable(name: str, why: str) -> AudioError:
+    """Nothing here makes sense of it."""
+    return AudioError(
+        f"{name}: cannot be read as audio ({why}); name a recording or a video, or, for samples without a "
+        "header, say what they are with --raw s16le:16000:1"
+    )
+
+
+def damaged(name: str, seconds: float, why: str) -> AudioError:
+    """It decodes so far and no further."""
+    return AudioError(f"{name}: damaged after {seconds:.1f} s ({why}); copy or download it again")
+
+
+def cut_short(name: str, present: float, promised: float) -> AudioError:
+    """Its own header promises more than is there."""
+    percent = min(99, int(100 * present / promised)) if promised else 0
+    return AudioError(f"{name}: cut short: {percent} % of it is there; copy or download it again")
+
+
+def drop(blocks: Iterator[Floats], count: int) -> Iterator[Floats]:
+    """The blocks without their first `count` frames: for what cannot seek."""
+    for block in blocks:
+        if count >= len(block):
+            count -= len(block)
+            continue
+        yield block[count:]
+        count = 0

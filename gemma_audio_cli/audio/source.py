@@ -1,0 +1,257 @@
+"""Sources: anything that can be heard, as blocks of 16 kHz float32.
+
+    path or "-" ──► Reader: frames at its own rate ──► the part, the channels ──► 16 kHz ──► blocks
+
+Which reader: samples without a header as they are; WAV by its header; files by libsndfile; what it cannot
+read, and other pipes, by FFmpeg. Nothing holds a whole recording; memory is the same for any length. Every
+failure is an AudioError of one line that names the recording and the remedy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from gemma_audio_cli.audio.bytestream import ByteStream, spooled
+from gemma_audio_cli.audio.pcm import PcmReader, RawFormat
+from gemma_audio_cli.audio.promise import id3_length, missing
+from gemma_audio_cli.audio.reader import (
+    MAX_RATE,
+    MIN_RATE,
+    Floats,
+    Notice,
+    Reader,
+    cut_short,
+    reason,
+    unreadable,
+)
+from gemma_audio_cli.audio.resample import choose, finite, limited, to_model_rate
+from gemma_audio_cli.audio.sndfile import SndfileReader, Unknown
+from gemma_audio_cli.audio.wav import read_header
+from gemma_audio_cli.errors import AudioError, UsageError
+
+_MAX_SPLIT = 64
+_MAX_BOX_HEAD = 1 << 16
+
+
+def _ignore(_text: str) -> None:
+    pass
+
+
+def display_name(source: str | os.PathLike[str]) -> str:
+    """How a recording is called in messages and output."""
+    return "(stdin)" if os.fspath(source) == "-" else os.fspath(source)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Which part of a recording is wanted, and how it is to be read."""
+
+    start: float = 0.0
+    """Seconds from the recording's start."""
+    end: float | None = None
+    """Seconds from the recording's start; None: its end."""
+    channel: int | None = None
+    """The only channel to hear, counted from 1; None: all, mixed."""
+    split_channels: bool = False
+    """Each channel on its own instead of mixed."""
+    raw: RawFormat | None = None
+    """The input is samples without a header."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < 1e9:
+            raise UsageError(f"a start of {self.start} s makes no sense; it is counted from 0")
+        if self.end is not None and not self.start < self.end < 1e9:
+            raise UsageError(f"the end ({self.end:g} s) must come after the start ({self.start:g} s)")
+        if self.channel is not None and self.channel < 1:
+            raise UsageError(f"there is no channel {self.channel}; the first is 1")
+        if self.channel is not None and self.split_channels:
+            raise UsageError("either one channel or all of them split, not both")
+
+
+class Source:
+    """One opened recording; read it once, and close it."""
+
+    def __init__(
+        self, name: str, reader: Reader, stream: ByteStream, options: SourceOptions, notice: Notice
+    ) -> None:
+        self.name = name
+        """As it is called in messages and output."""
+        self.start = options.start
+        """Seconds of the recording before the first block: to be added to times within the blocks."""
+        self.channels: tuple[int, ...] = ()
+        """Which channels (from 1) the columns of the blocks are; empty: blocks are [n], not split."""
+        self._reader, self._stream, self._options, self._notice = reader, stream, options, notice
+        if not MIN_RATE <= reader.rate <= MAX_RATE:
+            raise AudioError(f"{name}: a sample rate of {reader.rate} Hz makes no sense; export it again")
+        if options.channel is not None and options.channel > reader.channels:
+            has = "1 channel" if reader.channels == 1 else f"{reader.channels} channels"
+            raise AudioError(f"{name}: there is no channel {options.channel}: it has {has}; choose another")
+        if options.split_channels:
+            if reader.channels > _MAX_SPLIT:
+                raise AudioError(
+                    f"{name}: {reader.channels} channels are too many to split; choose one with --channel"
+                )
+            self.channels = tuple(range(1, reader.channels + 1))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What to call the columns of the blocks: "left" and "right" of two, else "channel 1", ..."""
+        if len(self.channels) == 2:
+            return ("left", "right")
+        return tuple(f"channel {number}" for number in self.channels)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds that the blocks will cover, by the header's word; None: nobody knows."""
+        total = None if self._reader.frames is None else self._reader.frames / self._reader.rate
+        end = self._options.end
+        if total is None:
+            return None
+        return max(0.0, (total if end is None else min(end, total)) - self.start)
+
+    def blocks(self) -> Iterator[Floats]:
+        """The part that is wanted: float32 [n], or [n, channels] when split, 16 kHz, as it arrives.
+
+        Raises AudioError where the recording is damaged or cut short, after all that could be decoded.
+        """
+        options, rate = self._options, self._reader.rate
+        first = round(options.start * rate)
+        count = None if options.end is None else round(options.end * rate) - first
+        chosen = choose(limited(self._whole(first), count), options.channel, options.split_channels)
+        whole = to_model_rate(finite(chosen, rate, self.name, self._notice), rate, max(1, len(self.channels)))
+        for block in whole:
+            yield block if self.channels else block[:, 0]
+
+    def _whole(self, first: int) -> Iterator[Floats]:
+        """The reader's frames, then an error if they should have been more."""
+        some = False
+        for block in self._reader.blocks(first):
+            some = True
+            yield block
+        lacking = missing(self._stream)
+        if lacking:
+            raise cut_short(self.name, *lacking)
+        if first and not some:
+            raise AudioError(
+                f"{self.name}: ends before {self.start:g} s, where you want to start; choose an earlier start"
+            )
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        self._reader.close()
+        self._stream.close()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_source(
+    source: str | os.PathLike[str], options: SourceOptions | None = None, notice: Notice = _ignore
+) -> Source:
+    """Opens a recording: a path, or "-" for standard input. Reads no more than it takes to know what it is.
+
+    `notice` is told, in one line, what is odd but no reason to stop, also while the blocks are read.
+    """
+    options = options or SourceOptions()
+    name = display_name(source)
+    with ExitStack() as undo:
+        try:
+            path = None if os.fspath(source) == "-" else Path(source)
+            stream = _stdin(name) if path is None else ByteStream(_open(path, name))
+            undo.callback(stream.close)
+            if path is not None and not path.is_file():
+                path = None  # a pipe with a path, such as a shell's <(...) makes
+            if options.raw is None and not stream.seekable and _index_is_behind(stream):
+                notice(f"{name}: this MP4 has its index at the end and is read whole before its first word")
+                stream = spooled(stream)
+                undo.callback(stream.close)
+            reader = _reader(stream, path, name, options.raw, notice)
+        except OSError as error:
+            raise AudioError(f"{name}: cannot be read: {reason(error)}") from None
+        undo.callback(reader.close)
+        opened = Source(name, reader, stream, options, notice)
+        undo.pop_all()
+    return opened
+
+
+def _stdin(name: str) -> ByteStream:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise AudioError(f"{name}: standard input is a terminal; pipe a recording into this command")
+    return ByteStream(sys.stdin.buffer, ours=False)
+
+
+def _open(path: Path, name: str) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise AudioError(f"{name}: this is a folder; add -r to take the recordings in it")
+        return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise AudioError(f"{name}: no such file; check the path") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name}: cannot be opened: {reason(error)}") from None
+
+
+def _reader(
+    stream: ByteStream, path: Path | None, name: str, raw: RawFormat | None, notice: Notice
+) -> Reader:
+    """The way to read this stream; `path` is the regular file behind it, where there is one."""
+    if raw is not None:
+        return PcmReader(stream, raw, name, notice)
+    if not stream.peek(1):
+        raise AudioError(
+            f"{name}: the file is empty; record or copy it again"
+            if path
+            else f"{name}: nothing came in; pipe a recording into this command"
+        )
+    header, taken = read_header(stream)
+    if header and header.encoding and (path is None or header.data_size is None):
+        try:
+            form = RawFormat(header.encoding, header.rate, header.channels)
+        except UsageError as error:
+            raise unreadable(name, str(error)) from None
+        return PcmReader(stream, form, name, notice, header.data_size)
+    stream.unread(taken)
+    if path is not None and not _is_adts(stream):
+        with suppress(Unknown):
+            return SndfileReader(path, name)
+    # The import takes a second: only what needs FFmpeg pays for it.
+    from gemma_audio_cli.audio.container import ContainerReader
+
+    return ContainerReader(stream, name, notice)
+
+
+def _is_adts(stream: ByteStream) -> bool:
+    """Bare AAC frames, behind a tag or not: libsndfile takes them for MP3 that is damaged."""
+    stream.seek(id3_length(stream.peek(10)))
+    sync = stream.peek(2)
+    stream.seek(0)
+    return len(sync) == 2 and sync[0] == 0xFF and sync[1] & 0xF6 == 0xF0
+
+
+def _index_is_behind(stream: ByteStream) -> bool:
+    """An MP4 whose samples come before what says where they are: no pipe can be read that way."""
+    at = 0
+    while at <= _MAX_BOX_HEAD:
+        box = stream.peek(at + 8)[at:]
+        size, kind = int.from_bytes(box[:4], "big"), box[4:]
+        if kind == b"mdat":
+            return True
+        if kind not in (b"ftyp", b"free", b"skip", b"wide", b"uuid") or size < 8:
+            return False
+        at += size
+    return False
