@@ -1,82 +1,156 @@
-"""One writer a format. A writer is told, for each recording: begin, then deltas and segments, then end.
+"""Writers: what all formats share, and text.
 
-text   each window's text on a line of its own, streamed; several recordings: every line begins "FILE: "
-json   one object a recording, written when the recording is done
+A writer is told, for each recording: begin, then deltas and segments, then end. All formats are in
+formats.py; make_writer and JsonWriter here are what `transcribe` used before there were six of them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Protocol, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from gemma_audio_cli.engine.transcriber import Segment
+from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.output.cues import MAX_LINE, MIN_CUE_MS, MIN_LINE
+from gemma_audio_cli.output.transcript import (
+    UNRELIABLE,
+    Recording,
+    SegmentLike,
+    TranscriptSegment,
+    channel_label,
+    one_line,
+)
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.engine.transcriber import Segment
+
+
+class Sink(Protocol):
+    """Where text goes: an open text file, standard output, or an AtomicFile."""
+
+    def write(self, text: str, /) -> object:
+        """Take more text."""
+
+    def flush(self) -> object:
+        """Pass on what was taken."""
 
 
 class Writer(Protocol):
     """Gets the results of one recording after the other."""
 
-    def begin(self, name: str) -> None:
+    def begin(self, recording: Recording | str) -> None:
         """A recording starts."""
 
     def delta(self, text: str) -> None:
-        """More text of the window being decoded."""
+        """More text of the window being decoded. A writer may be told none at all."""
 
-    def segment(self, segment: Segment) -> None:
-        """A window is done; its deltas were all told."""
+    def segment(self, segment: SegmentLike) -> None:
+        """A window is done; its deltas, if any, were all told."""
 
-    def end(self, error: str | None = None) -> None:
-        """The recording is done, or ended by an error."""
+    def end(self, error: str | None = None, *, duration: float | None = None) -> None:
+        """The recording, of so many seconds, is done, or ended by an error."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a person can choose about the looks of a format."""
+
+    timestamps: bool = False
+    """Text: begin each line with its times."""
+    max_line: int = MAX_LINE
+    """Subtitles: columns of a line."""
+    min_cue_ms: int = MIN_CUE_MS
+    """Subtitles: the shortest time a cue is shown, where there is time."""
+
+    def __post_init__(self) -> None:
+        if self.max_line < MIN_LINE:
+            raise UsageError(f"subtitle lines of {self.max_line} are too narrow; allow {MIN_LINE} or more")
 
 
 class TextWriter:
-    """Text as it is decoded."""
+    """Text as it is decoded: a line for each window, or as many as the model broke it into."""
 
-    def __init__(self, out: TextIO, *, with_names: bool = False) -> None:
+    def __init__(self, out: Sink, *, with_names: bool = False, timestamps: bool = False) -> None:
+        """`with_names`: every line begins with the recording's name. `timestamps`: each window is one line
+        with its times in front, written when the window is done.
+        """
         self._out = out
-        self._with_names = with_names
+        self._with_names, self._timestamps = with_names, timestamps
+        self._recording = Recording("")
         self._prefix = ""
-        self._open = False
+        self._open = self._told = False
 
-    def begin(self, name: str) -> None:
+    def begin(self, recording: Recording | str) -> None:
         """A recording starts."""
-        self._prefix = f"{name}: " if self._with_names else ""
+        self._recording = Recording.of(recording)
+        self._prefix = f"{self._recording.file}: " if self._with_names else ""
+        self._told = False
 
     def delta(self, text: str) -> None:
-        """Written at once; a line break of the model's begins a new line with the same prefix."""
+        """Written at once; a line break of the model's begins a new line with the same prefix. Not so where a
+        line begins with something that is known at its end only.
+        """
+        if self._timestamps or self._recording.split_channels:
+            return
+        self._told = self._told or bool(text)
+        self._write(text, self._prefix)
+
+    def segment(self, segment: SegmentLike) -> None:
+        """Ends the window's line; writes it if its deltas were not told."""
+        ours = TranscriptSegment.of(segment)
+        if ours.text and not self._told:
+            label = channel_label(self._recording, ours.channel)
+            if self._timestamps:
+                times = f"[{clock(ours.start)} --> {clock(ours.end)}] "
+                mark = "(unreliable) " if UNRELIABLE in ours.flags else ""
+                self._write(one_line(ours.text), self._prefix + times + mark + label)
+            else:
+                self._write(ours.text, self._prefix + label)
+        self._close_line()
+
+    def end(self, error: str | None = None, *, duration: float | None = None) -> None:
+        """Ends a line that was cut short."""
+        self._close_line()
+
+    def _write(self, text: str, prefix: str) -> None:
         for line in text.splitlines(keepends=True):
             if not self._open:
-                self._out.write(self._prefix)
+                self._out.write(prefix)
             self._out.write(line)
             self._open = not line.endswith("\n")
         self._out.flush()
 
-    def segment(self, segment: Segment) -> None:
-        """Ends the window's line."""
-        self._close_line()
-
-    def end(self, error: str | None = None) -> None:
-        """Ends a line that was cut short."""
-        self._close_line()
-
     def _close_line(self) -> None:
+        self._told = False
         if self._open:
             self._out.write("\n")
             self._out.flush()
             self._open = False
 
 
+def clock(seconds: float) -> str:
+    """MM:SS.cc, with hours in front where there are any."""
+    minutes, hundredths = divmod(round(max(0.0, seconds) * 100), 6000)
+    hours, minutes = divmod(minutes, 60)
+    short = f"{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
+    return f"{hours}:{short}" if hours else short
+
+
+# ---- what `transcribe` used before ---------------------------------------------------------------
+
+
 class JsonWriter:
     """One JSON object a recording: {"file", "text", "segments": [{"start", "end", "text", ...}], "error"}."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: Sink) -> None:
         self._out = out
         self._name = ""
         self._segments: list[Segment] = []
 
-    def begin(self, name: str) -> None:
+    def begin(self, recording: Recording | str) -> None:
         """A recording starts."""
-        self._name, self._segments = name, []
+        self._name, self._segments = Recording.of(recording).file, []
 
     def delta(self, text: str) -> None:
         """Nothing yet."""
@@ -85,7 +159,7 @@ class JsonWriter:
         """Kept for the end."""
         self._segments.append(segment)
 
-    def end(self, error: str | None = None) -> None:
+    def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """Writes the object, unless nothing at all came of the recording."""
         if error and not self._segments:
             return
@@ -106,8 +180,7 @@ class JsonWriter:
         }
         if error:
             value["error"] = error
-        json.dump(value, self._out, ensure_ascii=False, indent=2)
-        self._out.write("\n")
+        self._out.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
         self._out.flush()
 
 
@@ -119,6 +192,6 @@ def _finite(value: float | None) -> float | None:
 FORMATS = ("text", "json")
 
 
-def make_writer(kind: str, out: TextIO, *, with_names: bool) -> Writer:
+def make_writer(kind: str, out: Sink, *, with_names: bool) -> JsonWriter | TextWriter:
     """The writer of a format."""
     return JsonWriter(out) if kind == "json" else TextWriter(out, with_names=with_names)
