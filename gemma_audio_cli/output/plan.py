@@ -1,0 +1,302 @@
+"""Which results go where, and which are there already.
+
+    inputs, -o, -f ──► OutputPlan ──► items: an input, its final paths ──► ItemOutput: one Writer for all
+
+A file belongs to its input by name and age alone; there is no list on the side that could be lost or out of
+date. An item is done when all its files are there (under their names they are there only when complete) and
+none is older than its input. Files bear the time at which reading their input began, so that an input that
+changes while it is read is not done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.output.atomic import AtomicFile, make_folder, remove_stale
+from gemma_audio_cli.output.formats import EXTENSIONS, SHARED, check_format, open_writer
+from gemma_audio_cli.output.transcript import Recording, SegmentLike
+from gemma_audio_cli.output.writers import Sink, Style, Writer
+
+STDIN = "-"
+PARTIAL = ".partial"
+"""What the name of an unfinished result that was kept ends with, after all."""
+_LONGEST_NAME = 200
+"""Bytes; file systems allow 255, and extensions are still to come."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input and the files that are made of it."""
+
+    input: str
+    """As it was given."""
+    paths: tuple[Path, ...] = ()
+    """One a format, in the order of the plan's formats; none where results go to standard output."""
+
+
+class OutputPlan:
+    """Where the results of all inputs go."""
+
+    def __init__(
+        self,
+        inputs: Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str] | None = None,
+        formats: Sequence[str] = (),
+        *,
+        style: Style | None = None,
+    ) -> None:
+        """Touches no file; a UsageError says what does not go together.
+
+        `output` is a file, a folder, or None or "-": standard output. Something that is there is what it is;
+        otherwise a name that ends with a separator or has no extension is a folder. No `formats`: that of the
+        file's extension, else text. An input that is named twice is one item.
+        """
+        self.style = style or Style()
+        self._inputs = _once(os.fspath(name) for name in inputs)
+        target = None if output is None or os.fspath(output) == "-" else os.fspath(output)
+        self.folder: Path | None = None
+        file: Path | None = None
+        if target is not None:
+            if _names_folder(target):
+                self.folder = Path(target)
+            else:
+                file = Path(target)
+        self.formats = tuple(dict.fromkeys(map(check_format, formats))) or (_format_of(file),)
+        self._check(file)
+        self.items = self._items(file)
+        self._check_overwriting()
+        self._shared: Writer | None = None
+
+    @property
+    def to_stdout(self) -> bool:
+        """Results go to standard output."""
+        return not any(item.paths for item in self.items)
+
+    def prepare(self) -> None:
+        """Makes the folder, fails if nothing can be written there, removes what a killed run left behind."""
+        if self.folder is not None:
+            make_folder(self.folder)
+        for folder in {Path(os.path.realpath(path)).parent for item in self.items for path in item.paths}:
+            remove_stale(folder)
+
+    def is_done(self, item: Item) -> bool:
+        """All files of the item are there and none is older than its input."""
+        if not item.paths or item.input == STDIN:
+            return False
+        try:
+            changed = os.stat(item.input).st_mtime_ns
+            return all(path.is_file() and path.stat().st_mtime_ns >= changed for path in item.paths)
+        except OSError:
+            return False
+
+    def open(self, item: Item, stdout: Sink, *, keep_partial: bool = False) -> ItemOutput:
+        """The writer of the item's results; `stdout` is where they go if not to files.
+
+        `keep_partial`: what an error or an interruption leaves unfinished is kept as NAME.partial.
+        """
+        if not item.paths:
+            if self._shared is None:
+                with_names = len(self.items) > 1
+                self._shared = open_writer(self.formats[0], stdout, with_names=with_names, style=self.style)
+            return ItemOutput(item, [self._shared], [])
+        files: list[AtomicFile] = []
+        try:
+            for path in item.paths:
+                files.append(AtomicFile(path))
+            pairs = zip(self.formats, files, strict=True)
+            writers = [open_writer(kind, file, style=self.style) for kind, file in pairs]
+        except BaseException:
+            for file in files:
+                file.discard()
+            raise
+        return ItemOutput(item, writers, files, keep_partial=keep_partial)
+
+    # -- steps --
+
+    def _check(self, file: Path | None) -> None:
+        if self.folder is not None:
+            return
+        if len(self.formats) > 1:
+            kinds, where = " and ".join(self.formats), "one file" if file else "standard output"
+            raise UsageError(f"{kinds} do not fit into {where}; name a folder: -o FOLDER/")
+        if file is not None and len(self._inputs) > 1:
+            count = len(self._inputs)
+            raise UsageError(f"{file}: one file for {count} recordings; name a folder: -o FOLDER/")
+        if file is None and len(self._inputs) > 1 and self.formats[0] not in SHARED:
+            raise UsageError(
+                f"{self.formats[0]} of several recordings cannot share standard output; "
+                "name a folder: -o FOLDER/"
+            )
+
+    def _items(self, file: Path | None) -> tuple[Item, ...]:
+        if file is not None:
+            return tuple(Item(name, (file,)) for name in self._inputs)
+        if self.folder is None:
+            return tuple(Item(name) for name in self._inputs)
+        endings = [EXTENSIONS[kind] for kind in self.formats]
+        return tuple(
+            Item(name, tuple(self.folder / f"{stem}.{ending}" for ending in endings))
+            for name, stem in zip(self._inputs, stems(self._inputs), strict=True)
+        )
+
+    def _check_overwriting(self) -> None:
+        inputs = {os.path.realpath(name) for name in self._inputs if name != STDIN}
+        for item in self.items:
+            for path in item.paths:
+                if os.path.realpath(path) in inputs:
+                    raise UsageError(f"{path}: this is a recording; choose another place with -o")
+
+
+class ItemOutput:
+    """A Writer for all formats of one item. The files get their names when the block ends without an error
+    and `end` was told none.
+
+        with plan.open(item, sys.stdout) as out:
+            out.begin(...), out.segment(...), out.end(...)
+    """
+
+    def __init__(
+        self, item: Item, writers: list[Writer], files: list[AtomicFile], *, keep_partial: bool = False
+    ) -> None:
+        self.item = item
+        self._writers, self._files, self._keep_partial = writers, files, keep_partial
+        self._begun = time.time_ns()
+        self._segments, self._ended, self._failed = 0, False, False
+
+    def begin(self, recording: Recording | str) -> None:
+        """The recording starts."""
+        for writer in self._writers:
+            writer.begin(recording)
+
+    def delta(self, text: str) -> None:
+        """Only a person at the terminal sees half a line; files get whole segments."""
+        if not self._files:
+            for writer in self._writers:
+                writer.delta(text)
+
+    def segment(self, segment: SegmentLike) -> None:
+        """A window is done."""
+        self._segments += 1
+        for writer in self._writers:
+            writer.segment(segment)
+
+    def end(self, error: str | None = None, *, duration: float | None = None) -> None:
+        """The recording is done, or ended by an error, which leaves no final file."""
+        self._ended, self._failed = True, bool(error)
+        for writer in self._writers:
+            writer.end(error, duration=duration)
+
+    def __enter__(self) -> ItemOutput:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        whole = kind is None and self._ended and not self._failed
+        try:
+            if whole:
+                self._commit()
+            elif self._keep_partial and self._ended and self._segments:
+                self._commit(PARTIAL)
+        finally:
+            for file in self._files:
+                file.discard()
+
+    def _commit(self, ending: str = "") -> None:
+        for path, file in zip(self.item.paths, self._files, strict=True):
+            partial = Path(os.path.realpath(path) + PARTIAL)
+            file.commit(partial if ending else None, mtime_ns=self._begun)
+            if not ending:
+                with suppress(OSError):
+                    partial.unlink(missing_ok=True)
+
+
+# ---- names ---------------------------------------------------------------------------------------
+
+
+def stems(inputs: Sequence[str]) -> list[str]:
+    """A file name, without extension, for each of the inputs, all of them different, also on file systems
+    that take `A` and `a` for the same.
+
+    talk.mp3 is `talk`. Of those that would be the same each gets what tells it from the others: its extension
+    (talk.mp3, talk.wav), or its folders (monday_talk, tuesday_talk). The names do not depend on the order.
+    """
+    names = [_Name(name) for name in inputs]
+    while True:
+        groups = defaultdict[str, list[int]](list)
+        for index, name in enumerate(names):
+            groups[_fold(name.stem)].append(index)
+        same = [group for group in groups.values() if len(group) > 1]
+        if not same:
+            return [name.stem for name in names]
+        for group in same:
+            files = {_fold(Path(names[i].input).name) for i in group}
+            by_extension = len(files) == len(group) and not all(names[i].extension for i in group)
+            for i in group:
+                names[i] = names[i].longer(by_extension)
+
+
+@dataclass(frozen=True)
+class _Name:
+    """How an input is called, as long as it takes."""
+
+    input: str
+    extension: bool = False
+    folders: int = 0
+
+    @property
+    def stem(self) -> str:
+        if self.input == STDIN:
+            return "stdin" if not self.folders else _digest(self.input, "stdin")
+        path = Path(os.path.abspath(self.input))
+        base = path.name if self.extension else re.sub(r"(?<=.)\.[A-Za-z0-9]{1,5}$", "", path.name)
+        above = [part for part in path.parent.parts if part != path.anchor]
+        stem = "_".join([*above[len(above) - min(self.folders, len(above)) :], base])
+        too_long = len(os.fsencode(stem)) > _LONGEST_NAME
+        return _digest(str(path), stem) if too_long or self.folders > len(above) else stem
+
+    def longer(self, by_extension: bool) -> _Name:
+        if by_extension:
+            return replace(self, extension=True)
+        return replace(self, folders=self.folders + 1)
+
+
+def _digest(path: str, stem: str) -> str:
+    """The end of the stem, and what no other path has."""
+    tail = os.fsencode(stem)[-_LONGEST_NAME // 2 :].decode("utf-8", "ignore")
+    return f"{tail}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _once(inputs: Iterable[str]) -> list[str]:
+    """Each file once, however it is spelled, in the order of first naming."""
+    found: dict[str, str] = {}
+    for name in inputs:
+        found.setdefault(name if name == STDIN else os.path.normcase(os.path.realpath(name)), name)
+    return list(found.values())
+
+
+def _names_folder(target: str) -> bool:
+    if os.path.isdir(target) or target.endswith(tuple(filter(None, (os.sep, os.altsep)))):
+        return True
+    return not os.path.exists(target) and not Path(target).suffix
+
+
+def _format_of(file: Path | None) -> str:
+    """What a file's extension says, else text."""
+    ending = file.suffix[1:].lower() if file else ""
+    return next((kind for kind, extension in EXTENSIONS.items() if extension == ending), "text")
