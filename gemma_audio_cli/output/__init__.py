@@ -1,7 +1,37 @@
-"""Writers: how results look on stdout, one a format."""
+"""Output: transcripts, one writer a format, files that are whole or absent, and progress.
+
+Importing this costs nothing: pysubs2 and rich come with the first subtitle and the first bar.
+"""
 
 from __future__ import annotations
 
-from gemma_audio_cli.output.writers import FORMATS, JsonWriter, TextWriter, Writer, make_writer
+from gemma_audio_cli.output.atomic import AtomicFile, OutputError
+from gemma_audio_cli.output.formats import EXTENSIONS, check_format, open_writer
+from gemma_audio_cli.output.plan import Item, ItemOutput, OutputPlan
+from gemma_audio_cli.output.progress import Progress
+from gemma_audio_cli.output.transcript import SCHEMA, Recording, SegmentLike, Transcript, TranscriptSegment
+from gemma_audio_cli.output.writers import FORMATS, JsonWriter, Sink, Style, TextWriter, Writer, make_writer
 
-__all__ = ["FORMATS", "JsonWriter", "TextWriter", "Writer", "make_writer"]
+__all__ = [
+    "EXTENSIONS",
+    "FORMATS",
+    "SCHEMA",
+    "AtomicFile",
+    "Item",
+    "ItemOutput",
+    "JsonWriter",
+    "OutputError",
+    "OutputPlan",
+    "Progress",
+    "Recording",
+    "SegmentLike",
+    "Sink",
+    "Style",
+    "TextWriter",
+    "Transcript",
+    "TranscriptSegment",
+    "Writer",
+    "check_format",
+    "make_writer",
+    "open_writer",
+]
