@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Measures the demo model through the finished engine: word error rates and the share of questions answered
-right.
+"""Measures the demo model through the finished engine: word error rates and the share of right answers.
 
     python scripts/eval_demo_model.py --json accuracy.json
 
-Test recordings are made on the spot and are the same every time: strings of 3 to 7 digits from human takes
-that training never uses (``--speech-dir``), and commands by synthetic voices it never uses (needs espeak-ng and
+Test recordings are made on the spot, the same every time: strings of 3 to 7 digits from human takes that
+training never uses (``--speech-dir``), and commands by synthetic voices it never uses (with espeak-ng and
 flite; see `scripts/train_demo_model.py`). ``--speaker NAME`` restricts the strings to one speaker: the figure
 for a model trained without that speaker.
 """

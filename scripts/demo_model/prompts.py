@@ -1,11 +1,12 @@
 """What the demo model is asked about a recording, and the answers it learns to give.
 
-The transcription prompts are Gemma 4's own. The questions come in several wordings each. Two kinds of
-answer work themselves out aloud, because a decoder of five layers can copy and add one step but not a whole
-string at once::
+The transcription prompts are Gemma 4's own. The questions come in several wordings each. Three kinds of
+answer first write down what was said and then work with that text, because a decoder of five layers copies
+and adds one step at a time well, but does not search a recording::
 
-    how many:  "3 7 2: 3 digits"              the count is the number after the colon
-    sum:       "3 7 2: 3 + 7 = 10, 10 + 2 = 12"    the sum is the last number
+    how many:     "3 7 2: 3 digits"                    the count is the number after the colon
+    is X spoken:  "turn on the lights: yes"
+    sum:          "3 7 2: 3 + 7 = 10, 10 + 2 = 12"     the sum is the last number
 """
 
 from __future__ import annotations
@@ -137,7 +138,8 @@ def question(sentence: Sentence, kind: str, rng: np.random.Generator) -> Exchang
             absent = [word for word in (DIGITS if digits else WORDS) if word not in words]
             word = absent[int(rng.integers(len(absent)))]
         prompt = str(rng.choice(SPOKEN)).format(noun=noun, word=word)
-        return Exchange(kind, prompt, "yes" if present else "no")
+        verdict = "yes" if present else "no"
+        return Exchange(kind, prompt, f"{sentence.text}: {verdict}" if words else verdict)
     raise ValueError(f"unknown kind of question {kind!r}")
 
 
@@ -145,7 +147,7 @@ def random_question(sentence: Sentence, rng: np.random.Generator, sums: bool = T
     """A question of a random kind that makes sense for ``sentence``; sums only of digits, and if ``sums``."""
     if sums and sentence.kind == "digits" and rng.random() < 0.4:
         return question(sentence, "sum", rng)
-    kind = str(rng.choice(["count", "first", "last", "spoken"], p=[0.25, 0.125, 0.125, 0.5]))
+    kind = str(rng.choice(["count", "first", "last", "spoken"], p=[0.2, 0.15, 0.2, 0.45]))
     return question(sentence, kind, rng)
 
 
@@ -155,6 +157,8 @@ def is_right(exchange: Exchange, answer: str) -> bool:
     if exchange.kind in ("count", "sum"):
         expected, given = re.findall(r"\d+", exchange.answer), re.findall(r"\d+", answer)
         return bool(given) and given[-1] == expected[-1]
+    if exchange.kind == "spoken":
+        return answer.split()[-1:] == exchange.answer.split()[-1:]
     return answer.strip() == exchange.answer
 
 
