@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pysubs2
 import pytest
@@ -342,3 +343,14 @@ def test_importing_output_loads_nothing_heavy():
     heavy = ("rich", "pysubs2", "numpy")
     code = f"import sys, gemma_audio_cli.output; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_documentation_shows_what_is_written():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "OUTPUT.md").read_text(encoding="utf-8")
+    example = page.split("```json\n")[1].split("```")[0]
+    shown = Transcript.from_json(example)
+    about = Recording(shown.file, shown.language, shown.model)
+    for kind in ("json", "jsonl", "srt", "tsv"):
+        assert written(kind, *shown.segments, recording=about, duration=shown.duration).rstrip() in page
+    assert written("text", *shown.segments, style=Style(timestamps=True)) in page
+    assert all(f"| `{kind}` | `.{ending}` |" in page for kind, ending in EXTENSIONS.items())
