@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import stat
@@ -145,46 +146,59 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
     assert files(tmp_path) == []
 
 
-KILLED = """
-import sys
-from gemma_audio_cli.output import OutputPlan, TranscriptSegment
-plan = OutputPlan([f"{n}.wav" for n in range(50)], sys.argv[1], ["srt", "json", "text"])
-plan.prepare()
-print("ready", flush=True)
-while True:
+def batch(sound: Path, folder: Path) -> None:
+    """Every recording that is not done, in three formats."""
+    plan = OutputPlan(sorted(sound.iterdir()), folder, ["srt", "json", "text"])
+    plan.prepare()
     for item in plan.items:
-        with plan.open(item, sys.stdout) as out:
-            out.begin(item.input)
-            for n in range(40):
-                out.segment(TranscriptSegment(n, n + 1, f"segment {n} of forty"))
-            out.end(duration=40.0)
-"""
+        if not plan.is_done(item):
+            with plan.open(item, sys.stdout) as out:
+                out.begin(Path(item.input).name)
+                for n in range(40):
+                    out.segment(TranscriptSegment(n, n + 1, f"segment {n} of {Path(item.input).stem}"))
+                out.end(duration=40.0)
+
+
+def check_whole(path: Path) -> None:
+    """Every final file has all its segments."""
+    text, last = path.read_text(), f"segment 39 of {path.stem}"
+    if path.suffix == ".json":
+        assert len(Transcript.from_json(text).segments) == 40
+    elif path.suffix == ".srt":
+        assert text.startswith("1\n")
+        assert text.endswith(f"\n{last}\n\n")
+    else:
+        assert len(text.splitlines()) == 40
+        assert text.endswith(f"\n{last}\n")
 
 
 @posix
-def test_kill_at_any_moment_leaves_whole_files_or_none(tmp_path):
+def test_a_batch_killed_at_any_moment_and_resumed_equals_an_uninterrupted_one(tmp_path):
+    sound, whole, broken = (tmp_path / name for name in ("sound", "whole", "broken"))
+    sound.mkdir()
+    broken.mkdir()
+    for n in range(15):
+        (sound / f"{n}.wav").touch()
+    batch(sound, whole)
     source, left_behind = random.Random(7), 0
-    for _ in range(5):
-        child = run(KILLED, tmp_path)
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(source.uniform(0.0, 0.25))
+    for _ in range(6):
+        child = multiprocessing.get_context("fork").Process(target=batch, args=(sound, broken))
+        before = len(files(broken))
+        child.start()
+        while len(files(broken)) == before and child.is_alive():
+            time.sleep(0.001)
+        time.sleep(source.uniform(0.0, 0.03))
         child.kill()
-        child.communicate()
-        stale = list(tmp_path.glob(".gemma-audio-*"))
+        child.join()
+        stale = set(broken.glob(".gemma-audio-*"))
         left_behind += len(stale)
-        for path in set(tmp_path.iterdir()) - set(stale):
-            text = path.read_text()
-            if path.suffix == ".json":
-                assert len(Transcript.from_json(text).segments) == 40
-            elif path.suffix == ".srt":
-                assert text.startswith("1\n")
-                assert text.endswith("segment 39 of forty\n\n")
-            else:
-                assert text.splitlines() == [f"segment {n} of forty" for n in range(40)]
+        for path in set(broken.iterdir()) - stale:
+            check_whole(path)
     assert left_behind
-    OutputPlan(["a.wav"], tmp_path).prepare()
-    assert not list(tmp_path.glob(".gemma-audio-*"))
+    batch(sound, broken)
+    assert len(files(whole)) == 45
+    assert files(whole) == files(broken)
+    assert all(path.read_bytes() == (broken / path.name).read_bytes() for path in whole.iterdir())
 
 
 @posix
