@@ -1,9 +1,6 @@
-"""From windows to text: one prompt, one prefill and one answer for each.
+"""From windows to text: transcripts by the scheduler, answers to questions one at a time.
 
     windows ──► encoder ──► prefill (prompt, clip, prompt) ──► decode ──► text filter ──► deltas, Segment
-
-The text before the clip is the same for every window and stays in the K/V cache; only what follows it is
-computed anew.
 """
 
 from __future__ import annotations
@@ -15,14 +12,25 @@ from dataclasses import dataclass, field
 from gemma_audio_cli.audio.windows import Window
 from gemma_audio_cli.engine import prompt
 from gemma_audio_cli.engine.audio_stream import AudioStream
-from gemma_audio_cli.engine.data import Generation, Input, SamplerOptions, SessionOptions
+from gemma_audio_cli.engine.data import (
+    MAX_CLIP_SECONDS,
+    Generation,
+    Input,
+    SamplerOptions,
+    SessionOptions,
+)
 from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.guards import FLAG_TRUNCATED, TROUBLE, GuardOptions
+from gemma_audio_cli.engine.scheduler import Scheduler, Tag
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.text import TextFilter
 from gemma_audio_cli.errors import ModelError, TooLongError
 
 Notice = Callable[[str], None]
 OnText = Callable[[str], None]
+
+DEFAULT_SLOTS = 4
+"""Decoding four windows takes little longer than one: a step reads the same weights."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,12 @@ class DecodeOptions:
     """Every transcript may be that long, however short the window."""
     max_tokens: int = 512
     """Budget of an answer to a question."""
+    slots: int = DEFAULT_SLOTS
+    """Windows decoded at once."""
+    max_seconds: float = MAX_CLIP_SECONDS
+    """Longest window that will be given."""
+    guards: GuardOptions = field(default_factory=GuardOptions)
+    """When a transcript is bad, and what to try then."""
 
     def budget(self, seconds: float) -> int:
         """Tokens a transcript of so many seconds may have."""
@@ -55,8 +69,20 @@ class Segment:
     """Tokens the model wrote, its thoughts included."""
     logprob: float | None = None
     """Mean log-probability of those tokens; None where the model was not asked."""
-    complete: bool = True
-    """False: the budget ended the answer, not the model."""
+    flags: tuple[str, ...] = ()
+    """What is odd about it, sorted: see `engine.guards`. Empty where all is well."""
+    channel: int | None = None
+    """The channel it was heard on, from 1, where channels are transcribed apart."""
+
+    @property
+    def complete(self) -> bool:
+        """False: the budget ended the answer, not the model."""
+        return FLAG_TRUNCATED not in self.flags
+
+    @property
+    def reliable(self) -> bool:
+        """False: no try at this window went well; the text is the best of them."""
+        return not TROUBLE.intersection(self.flags)
 
 
 @dataclass(frozen=True)
@@ -93,7 +119,8 @@ class Transcriber:
         self.options = options or DecodeOptions()
         self._notice = notice or (lambda _text: None)
         self._noticed: set[str] = set()
-        self._session: Session | None = None
+        self._session: Session | None = None  # of questions
+        self._scheduler: tuple[str, Scheduler] | None = None  # of transcripts, and their instruction
 
     def transcribe(
         self,
@@ -103,35 +130,30 @@ class Transcriber:
         silence_peak: float = 1e-4,
         on_text: OnText | None = None,
     ) -> Iterator[Segment]:
-        """A Segment for each window; `on_text` is told its text in pieces as it is decoded."""
-        pieces = self._build(prompt.transcription(language), 1)
-        split = next(i for i, piece in enumerate(pieces) if isinstance(piece, prompt.Clip))
-        head, tail = pieces[:split], pieces[split:]
-        prepared: Session | None = None
-        n_head = sum(len(piece.ids) for piece in head if isinstance(piece, prompt.Tokens))
-        for window in windows:
-            if window.peak < silence_peak:
-                yield Segment(window.start, window.end, "")
-                continue
-            audio = self._encode(window)
-            budget = self.options.budget(window.seconds)
-            try:
-                if not len(audio):
-                    yield Segment(window.start, window.end, "")
-                    continue
-                session = self._open(self._length(pieces, [audio]) + budget)
-                if session is not prepared:
-                    session.rewind(0)
-                    session.forward(_inputs(head, [], n_logits=0))
-                    prepared = session
-                else:
-                    session.rewind(n_head)
-                session.forward(_inputs(tail, [audio]))
-            finally:
-                audio.close()
-            reply = self._decode(session, budget, on_text)
-            text = reply.text.strip()
-            yield Segment(window.start, window.end, text, len(reply.logprobs), reply.logprob, reply.complete)
+        """A Segment for each window, in order; `on_text` is told the earliest one's text as it is decoded."""
+        tagged = ((None, window) for window in windows)
+        instruction = prompt.transcription(language)
+        for _, segment in self.transcribe_many(
+            tagged, instruction, silence_peak=silence_peak, on_text=on_text
+        ):
+            yield segment
+
+    def transcribe_many(
+        self,
+        windows: Iterable[tuple[Tag, Window]],
+        instruction: str,
+        *,
+        silence_peak: float = 1e-4,
+        on_text: OnText | None = None,
+    ) -> Iterator[tuple[Tag, Segment]]:
+        """Windows of any number of recordings, several at once; each tag comes back with its segment."""
+        scheduler = self._schedule(instruction)
+        for result in scheduler.run(windows, silence_peak=silence_peak, on_text=on_text):
+            window, flags = result.window, tuple(sorted(result.flags))
+            yield (
+                result.tag,
+                Segment(window.start, window.end, result.text, result.tokens, result.logprob, flags),
+            )
 
     def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
         """The answer to a question about all the windows, given to the model in order, each as one clip."""
@@ -153,12 +175,33 @@ class Transcriber:
         return Answer(reply.text.strip(), len(reply.logprobs), reply.logprob, reply.complete)
 
     def close(self) -> None:
-        """Free the K/V cache; the engine stays open."""
+        """Free the K/V caches; the engine stays open."""
+        if self._scheduler is not None:
+            self._scheduler[1].close()
+            self._scheduler = None
         if self._session is not None:
             self._session.close()
             self._session = None
 
     # -- steps --
+
+    def _schedule(self, instruction: str) -> Scheduler:
+        """The scheduler for this instruction: the present one where it is the same."""
+        if self._scheduler is None or self._scheduler[0] != instruction:
+            if self._scheduler is not None:
+                self._scheduler[1].close()
+                self._scheduler = None
+            scheduler = Scheduler(
+                self.engine,
+                self._build(instruction, 1),
+                slots=self.options.slots,
+                budget=self.options.budget,
+                max_seconds=self.options.max_seconds,
+                guards=self.options.guards,
+                sampler=self.options.sampler,
+            )
+            self._scheduler = (instruction, scheduler)
+        return self._scheduler[1]
 
     def _build(self, instruction: str, clips: int) -> list[prompt.Piece]:
         pieces, notice = prompt.build(self.engine, instruction, clips)

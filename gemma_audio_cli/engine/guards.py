@@ -1,0 +1,98 @@
+"""What tells a good transcript from one that went wrong, and what to try next.
+
+Models that transcribe have known ways to fail: they repeat themselves without end, they write on past what
+was said, they answer silence with words. A window's answer is watched while it is written; one that fails is
+tried again.
+
+    greedy ──► warmer ──► warmer still ──► the window in two halves ──► the best try, marked
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FLAG_REPETITION = "repetition"
+"""The answer ran into a loop, which was cut off."""
+FLAG_TRUNCATED = "truncated"
+"""The budget ended the answer."""
+FLAG_UNLIKELY = "unlikely"
+"""The model itself thinks little of its words."""
+FLAG_SPLIT = "split"
+"""The text is that of the window's halves."""
+FLAG_NO_SPEECH = "no_speech"
+"""The window was not given to the model, or the model wrote nothing."""
+
+TROUBLE = frozenset((FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY))
+"""Flags that call for another try."""
+
+
+@dataclass(frozen=True)
+class GuardOptions:
+    """Bounds; `attempts` are the temperatures of the tries, one after the other."""
+
+    attempts: tuple[float, ...] = (0.0, 0.4, 0.8)
+    split: bool = True
+    """When no try is good, try the two halves of the window."""
+    min_split_seconds: float = 2.0
+    """A window shorter than this is not split."""
+    min_logprob: float = -1.5
+    """Mean log-probability below which a transcript is unlikely."""
+    repeated_tokens: int = 24
+    """Tokens at the end that are one phrase over and over, before it counts as a loop."""
+    min_repeats: int = 4
+    """Times a phrase has to come, at least."""
+    max_phrase: int = 24
+    """Tokens of the longest phrase looked for."""
+
+
+def is_looping(tokens: Sequence[int], options: GuardOptions) -> bool:
+    """Do the last tokens repeat one phrase? Speech repeats itself a few times; loops do not end.
+
+    True where some phrase of L <= max_phrase tokens ends the answer r times in a row with r >= min_repeats
+    and L * r >= repeated_tokens.
+    """
+    n = len(tokens)
+    for phrase in range(1, min(options.max_phrase, n // options.min_repeats) + 1):
+        repeats = max(options.min_repeats, -(-options.repeated_tokens // phrase))
+        span = phrase * repeats
+        if span <= n and all(tokens[i] == tokens[i - phrase] for i in range(n - span + phrase, n)):
+            return True
+    return False
+
+
+def without_loop(tokens: Sequence[int], options: GuardOptions) -> int:
+    """How many leading tokens to keep of an answer that ends in a loop: up to the phrase's first end."""
+    n = len(tokens)
+    for phrase in range(1, min(options.max_phrase, n // options.min_repeats) + 1):
+        start = n
+        while start > phrase and tokens[start - 1] == tokens[start - 1 - phrase]:
+            start -= 1
+        repeated = n - start + phrase
+        if repeated >= max(options.min_repeats * phrase, options.repeated_tokens):
+            return start
+    return n
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a window."""
+
+    text: str
+    logprobs: tuple[float, ...]
+    flags: frozenset[str]
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """Over all tokens written; None where there are none."""
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+
+    @property
+    def good(self) -> bool:
+        """Nothing calls for another try."""
+        return not self.flags & TROUBLE
+
+
+def better(a: Attempt, b: Attempt) -> Attempt:
+    """The one to keep when neither is good: fewer troubles, then the likelier; the earlier of equals."""
+    return max(a, b, key=lambda t: (-len(t.flags & TROUBLE), t.mean_logprob if t.logprobs else -99.0))

@@ -1,0 +1,64 @@
+"""Loops in answers: found when they are loops, left alone when people just repeat themselves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemma_audio_cli.engine.guards import (
+    FLAG_REPETITION,
+    FLAG_TRUNCATED,
+    FLAG_UNLIKELY,
+    Attempt,
+    GuardOptions,
+    better,
+    is_looping,
+    without_loop,
+)
+
+OPTIONS = GuardOptions()
+
+
+@given(st.lists(st.integers(0, 9), max_size=20), st.lists(st.integers(10, 99), min_size=1, max_size=24))
+def test_a_phrase_without_end_is_a_loop_and_is_cut_to_one_turn(before, phrase):
+    answer = before + phrase * 30
+    assert is_looping(answer, OPTIONS)
+    kept = without_loop(answer, OPTIONS)
+    assert answer[:kept][: len(before)] == before
+    assert len(before) < kept <= len(before) + len(phrase)
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=200, unique=True))
+def test_words_that_never_come_again_are_no_loop(tokens):
+    assert not is_looping(tokens, OPTIONS)
+    assert without_loop(tokens, OPTIONS) == len(tokens)
+
+
+@pytest.mark.parametrize(
+    "answer", [[7] * 8, [1, 2] * 6, [5, 6, 7, 8] * 3, [*range(30), 4, 4, 4, 4, 4]], ids=str
+)
+def test_people_may_repeat_themselves(answer):
+    assert not is_looping(answer, OPTIONS)
+
+
+def test_a_loop_is_found_as_soon_as_it_is_long_enough():
+    answer = [1, 2, 3]
+    while not is_looping(answer, OPTIONS):
+        answer += [9, 8, 7, 6, 5, 4]
+    assert (len(answer) - 3) // 6 == 4
+
+
+def attempt(*flags: str, logprobs=(-0.1, -0.2)) -> Attempt:
+    return Attempt("text", tuple(logprobs), frozenset(flags))
+
+
+def test_the_best_of_bad_tries_has_fewest_troubles_then_is_likeliest():
+    loop = attempt(FLAG_REPETITION)
+    both = attempt(FLAG_REPETITION, FLAG_UNLIKELY, logprobs=(-3.0,))
+    cut = attempt(FLAG_TRUNCATED, logprobs=(-1.0,))
+    assert better(both, loop) is loop
+    assert better(cut, loop) is loop
+    assert better(loop, attempt(FLAG_REPETITION)) is loop
+    assert attempt().good
+    assert not loop.good
