@@ -75,7 +75,6 @@ constexpr int kPanel = 2 * kLanes; // outputs of a register tile
 constexpr int kDepth = 256;        // inputs of a packed panel: 16 KiB, half a first-level cache
 constexpr int kMaxPanels = 8;      // panels packed together, so that a tile of tokens is read once for all of them
 constexpr int kBlockRows = 48;     // tokens that stay in the second-level cache while all packed panels pass over them
-constexpr int kFewRows = 8;        // up to here packing does not pay, and weights are read once, as dot products
 
 // e^x for all x, about 1 ulp: 2^n e^r with |r| <= ln 2 / 2.
 inline Vec vexp(Vec x) {
@@ -149,6 +148,8 @@ inline Vec finish(const MatmulArgs & args, Vec v) {
 template <typename Read>
 void pack(const MatmulArgs & args, const void * weights, int64_t first_out, int64_t first_in, int depth, float * packed) {
     const typename Read::Type * weight = static_cast<const typename Read::Type *>(weights);
+    // The inputs after these, or the first ones of the next panel.
+    const int64_t ahead = first_in + depth < args.n_in ? depth : kPanel * args.n_in - first_in;
     for (int half = 0; half < 2; half++) {
         const int64_t out = first_out + half * kLanes;
         const int n = out >= args.n_out ? 0 : args.n_out - out < kLanes ? static_cast<int>(args.n_out - out) : kLanes;
@@ -158,7 +159,9 @@ void pack(const MatmulArgs & args, const void * weights, int64_t first_out, int6
             for (; k + kLanes <= depth; k += kLanes) {
                 Vec square[kLanes];
                 for (int i = 0; i < kLanes; i++) {
-                    square[i] = Read::vec(weight + (out + i) * args.n_in + first_in + k);
+                    const typename Read::Type * from = weight + (out + i) * args.n_in + first_in + k;
+                    square[i] = Read::vec(from);
+                    __builtin_prefetch(from + ahead); // with few tokens, reading weights is all that takes time
                 }
                 transpose(square);
                 for (int i = 0; i < kLanes; i++) {
@@ -176,6 +179,7 @@ void pack(const MatmulArgs & args, const void * weights, int64_t first_out, int6
 
 // A register tile: kRows tokens x one panel of outputs, over `depth` inputs. Each depth is summed by itself before it is added to
 // what is there: less rounding than one long sum.
+// Whatever the number of rows, an output is summed in the same order: so any slicing of a clip gives the same bits.
 template <int kRows>
 inline void tile(const float * const * x, const float * packed, int depth, const MatmulArgs & args, int64_t row, int64_t out,
                  bool first, bool last) {
@@ -254,9 +258,10 @@ inline void tile_of(int n, const float * const * x, const float * packed, int de
 
 template <typename Read> void matmul_packed(const MatmulArgs & args, int64_t first_panel, int64_t n_panels) {
     alignas(64) static thread_local float packed[kMaxPanels * kPanel * kDepth];
-    for (int64_t start = first_panel; start < first_panel + n_panels; start += kMaxPanels) {
+    const int group = args.x.n <= kBlockRows ? 1 : kMaxPanels; // few tokens: rather read the weights in order
+    for (int64_t start = first_panel; start < first_panel + n_panels; start += group) {
         const int64_t left = first_panel + n_panels - start;
-        const int n = left < kMaxPanels ? static_cast<int>(left) : kMaxPanels;
+        const int n = left < group ? static_cast<int>(left) : group;
         for (int w = 0; w < args.n_weights; w++) {
             for (int64_t in = 0; in < args.n_in; in += kDepth) {
                 const int depth = args.n_in - in < kDepth ? static_cast<int>(args.n_in - in) : kDepth;
@@ -284,74 +289,57 @@ template <typename Read> void matmul_packed(const MatmulArgs & args, int64_t fir
     }
 }
 
-// Four tokens (or fewer) times one row of weights.
-template <typename Read, int kRows>
-inline void dots(const float * const * x, const typename Read::Type * weight, int64_t n, float * out) {
-    Vec even[kRows], odd[kRows];
-    for (int i = 0; i < kRows; i++) {
-        even[i] = odd[i] = set1(0.0f);
-    }
-    int64_t k = 0;
-    for (; k + 2 * kLanes <= n; k += 2 * kLanes) {
-        const Vec w0 = Read::vec(weight + k), w1 = Read::vec(weight + k + kLanes);
-        for (int i = 0; i < kRows; i++) {
-            even[i] = fma(load(x[i] + k), w0, even[i]);
-            odd[i] = fma(load(x[i] + k + kLanes), w1, odd[i]);
-        }
-    }
-    for (int i = 0; i < kRows; i++) {
-        out[i] += sum(add(even[i], odd[i]));
-    }
-    for (; k < n; k++) {
-        const float w = Read::one(weight + k);
-        for (int i = 0; i < kRows; i++) {
-            out[i] += x[i][k] * w;
-        }
-    }
-}
-
-template <typename Read> void matmul_few(const MatmulArgs & args, int64_t first_panel, int64_t n_panels) {
+// For very few tokens, a square of weights is used where it was transposed, in registers. Sums in the order of tile().
+template <typename Read, int kRows> void matmul_few(const MatmulArgs & args, int64_t first_panel, int64_t n_panels) {
     const int64_t end = (first_panel + n_panels) * kPanel < args.n_out ? (first_panel + n_panels) * kPanel : args.n_out;
-    const int n = static_cast<int>(args.x.n);
     for (int64_t out = first_panel * kPanel; out < end; out += kLanes) {
-        const int n_outs = end - out < kLanes ? static_cast<int>(end - out) : kLanes;
-        float results[kFewRows][kLanes] = {};
-        for (int j = 0; j < n_outs; j++) {
-            float sums[kFewRows] = {};
-            for (int w = 0; w < args.n_weights; w++) {
-                const auto * weight = static_cast<const typename Read::Type *>(args.weight[w]) + (out + j) * args.n_in;
-                const float * x[kFewRows];
-                for (int i = 0; i < n; i++) {
-                    x[i] = row_at(args.x, i) + args.x_offset[w];
-                }
-                int i = 0;
-                for (; i + 4 <= n; i += 4) {
-                    dots<Read, 4>(x + i, weight, args.n_in, sums + i);
-                }
-                if (n - i == 3) {
-                    dots<Read, 3>(x + i, weight, args.n_in, sums + i);
-                } else if (n - i == 2) {
-                    dots<Read, 2>(x + i, weight, args.n_in, sums + i);
-                } else if (n - i == 1) {
-                    dots<Read, 1>(x + i, weight, args.n_in, sums + i);
-                }
+        Vec total[kRows];
+        for (int i = 0; i < kRows; i++) {
+            total[i] = set1(0.0f);
+        }
+        for (int w = 0; w < args.n_weights; w++) {
+            const auto * weight = static_cast<const typename Read::Type *>(args.weight[w]) + out * args.n_in;
+            const float * x[kRows];
+            for (int i = 0; i < kRows; i++) {
+                x[i] = row_at(args.x, i) + args.x_offset[w];
             }
-            for (int i = 0; i < n; i++) {
-                results[i][j] = sums[i] + (args.bias ? args.bias[out + j] : 0.0f);
+            for (int64_t in = 0; in < args.n_in; in += kDepth) {
+                const int64_t in_end = args.n_in - in < kDepth ? args.n_in : in + kDepth;
+                Vec c[kRows];
+                for (int i = 0; i < kRows; i++) {
+                    c[i] = set1(0.0f);
+                }
+                for (int64_t k = in; k < in_end; k += kLanes) {
+                    Vec square[kLanes];
+                    for (int j = 0; j < kLanes; j++) {
+                        square[j] = Read::vec(weight + j * args.n_in + k);
+                        __builtin_prefetch(weight + j * args.n_in + k + kLanes * args.n_in);
+                    }
+                    transpose(square);
+                    for (int j = 0; j < kLanes; j++) {
+                        for (int i = 0; i < kRows; i++) {
+                            c[i] = fma(set1(x[i][k + j]), square[j], c[i]);
+                        }
+                    }
+                }
+                for (int i = 0; i < kRows; i++) {
+                    total[i] = add(c[i], total[i]);
+                }
             }
         }
-        for (int i = 0; i < n; i++) {
-            store(results[i], finish(args, load(results[i])));
-            for (int j = 0; j < n_outs; j++) {
-                args.out[i * args.n_out + out + j] = results[i][j];
-            }
+        const Vec bias = args.bias ? load(args.bias + out) : set1(0.0f);
+        for (int i = 0; i < kRows; i++) {
+            store(args.out + i * args.n_out + out, finish(args, add(total[i], bias)));
         }
     }
 }
 
 template <typename Read> void matmul_as(const MatmulArgs & args, int64_t first_panel, int64_t n_panels) {
-    if (args.x.n <= kFewRows) {
-        matmul_few<Read>(args, first_panel, n_panels);
+    const bool whole = args.n_in % kLanes == 0 && args.n_out % kLanes == 0;
+    if (whole && args.x.n == 1) {
+        matmul_few<Read, 1>(args, first_panel, n_panels);
+    } else if (whole && args.x.n == 2) {
+        matmul_few<Read, 2>(args, first_panel, n_panels);
     } else {
         matmul_packed<Read>(args, first_panel, n_panels);
     }
