@@ -102,15 +102,14 @@ class Progress:
     def _open(self) -> None:
         # Imported here: rich costs a tenth of a second, and most runs show no bar.
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
         from rich.table import Column
 
         self._bar = RichProgress(
             TextColumn("{task.fields[files]}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[sound]}  {task.fields[speed]}"),
-            TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             # Last, and cut to what is left of the line: names may be of any length.
             TextColumn("{task.fields[name]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
