@@ -30,6 +30,8 @@ _INDEXED = {"mov", "matroska"}
 """Containers whose index finds a time without reading up to it."""
 _TIMED = {"mov", "matroska", "mpegts", "asf", "flv"}
 """Containers whose time stamps show where sound is missing (elsewhere they are guessed from bytes)."""
+_COUNTED = {"mov", "flac"}
+"""Containers that count the track's samples; the lengths others name are often those of the picture."""
 _PREROLL = 0.5
 """Seconds decoded before the place that was asked for: codecs need some to settle."""
 _GAP = 0.1
@@ -176,9 +178,9 @@ class ContainerReader:
             self._notice(
                 f"{self._name}: {self._bad_packets} of {self._packets} packets are damaged and were left out"
             )
-        # MP4 counts its samples before the first; the others' lengths are often those of the picture.
-        if self._kind == "mov" and self._track.duration and self.frames and at < self.frames - self.rate:
-            raise cut_short(self._name, at, self.frames)
+        promised = self.frames if self._kind in _COUNTED and self._track.duration else None
+        if promised and at < promised - self.rate // 4:
+            raise cut_short(self._name, at, promised)
 
     def _decoded(self) -> Iterator[tuple[float | None, Floats]]:
         """(seconds by the time stamp, float32 [frames, channels]) of each decoded frame."""

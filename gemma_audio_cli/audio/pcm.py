@@ -1,6 +1,6 @@
 """Bare samples: `s16le`, `f32le`, `mulaw`, ... as bytes, to float32 [frames, channels] in [-1, 1].
 
-WAV from a pipe is this behind a header; `--raw s16le:16000:1` is this with no header at all.
+WAV is this behind a header; `--raw s16le:16000:1` is this with no header at all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every way of reading has in common: a reader gives frames at the recording's own rate.
 
-    SndfileReader    what libsndfile reads: WAV, FLAC, OGG, MP3, AIFF, ... files
-    ContainerReader  everything else, and everything but WAV from a pipe, by FFmpeg (PyAV)
-    PcmReader        samples without a header, and WAV from a pipe
+    PcmReader        samples without a header, or behind that of a WAV
+    SndfileReader    files that libsndfile reads well: FLAC, OGG, AIFF, ...
+    ContainerReader  everything else, by FFmpeg (PyAV)
 
 `source` chooses one and takes it from there.
 """

@@ -1,4 +1,4 @@
-"""Files by libsndfile: WAV, FLAC, OGG, MP3, AIFF, CAF, ... with seeking to the sample."""
+"""Files by libsndfile: FLAC, OGG, AIFF, CAF, ... with seeking to the sample."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ class Unknown(Exception):
     """libsndfile makes nothing of the file; something else may."""
 
 
+class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
+    """SoundFile.read ends with a seek to where a seekable file stands anyway: that is slow, and decoders with
+    a memory lose it (in MP3 one hears every block begin).
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 class SndfileReader:
     """A file libsndfile can open; the constructor raises Unknown for any other."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._name = name
         try:
-            self._file = soundfile.SoundFile(os.fspath(path))
+            self._file = _Forwards(os.fspath(path))
         except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
             raise Unknown(reason(error)) from None
         self.rate: int = self._file.samplerate
@@ -45,8 +54,8 @@ class SndfileReader:
         return self._read(first)
 
     def _read(self, done: int) -> Iterator[Floats]:
-        # Half a second, so that damage costs little of what stands before it.
-        count = max(1, min(self.rate // 2, _MAX_BLOCK // self.channels))
+        # A tenth of a second: the block that holds the damage is lost.
+        count = max(1, min(self.rate // 10, _MAX_BLOCK // self.channels))
         while True:
             try:
                 block = self._file.read(count, dtype="float32", always_2d=True)

@@ -2,9 +2,9 @@
 
     path or "-" ──► Reader: frames at its own rate ──► the part, the channels ──► 16 kHz ──► blocks
 
-Which reader: samples without a header as they are; WAV by its header; files by libsndfile; what it cannot
-read, and other pipes, by FFmpeg. Nothing holds a whole recording; memory is the same for any length. Every
-failure is an AudioError of one line that names the recording and the remedy.
+Which reader: samples without a header as they are; WAV by its header; files of FLAC, OGG and others by
+libsndfile; the rest, and other pipes, by FFmpeg. Nothing holds a whole recording; memory is the same for any
+length. Every failure is an AudioError of one line that names the recording and the remedy.
 """
 
 from __future__ import annotations
@@ -219,28 +219,36 @@ def _reader(
             else f"{name}: nothing came in; pipe a recording into this command"
         )
     header, taken = read_header(stream)
-    if header and header.encoding and (path is None or header.data_size is None):
+    if header and header.encoding:
         try:
             form = RawFormat(header.encoding, header.rate, header.channels)
         except UsageError as error:
             raise unreadable(name, str(error)) from None
         return PcmReader(stream, form, name, notice, header.data_size)
     stream.unread(taken)
-    if path is not None and not _is_adts(stream):
+    if path is not None and not _is_mpeg_audio(stream) and header is None:
         with suppress(Unknown):
             return SndfileReader(path, name)
     # The import takes a second: only what needs FFmpeg pays for it.
     from gemma_audio_cli.audio.container import ContainerReader
 
-    return ContainerReader(stream, name, notice)
+    try:
+        return ContainerReader(stream, name, notice)
+    except AudioError:
+        # What decoders say of the first half of a file is seldom that it is half a file.
+        lacking = missing(stream) if stream.seekable else None
+        if lacking:
+            raise cut_short(name, *lacking) from None
+        raise
 
 
-def _is_adts(stream: ByteStream) -> bool:
-    """Bare AAC frames, behind a tag or not: libsndfile takes them for MP3 that is damaged."""
-    stream.seek(id3_length(stream.peek(10)))
-    sync = stream.peek(2)
-    stream.seek(0)
-    return len(sync) == 2 and sync[0] == 0xFF and sync[1] & 0xF6 == 0xF0
+def _is_mpeg_audio(stream: ByteStream) -> bool:
+    """Bare frames of MP3 or AAC, behind a tag or not.
+
+    libsndfile's MP3 decoder complains of a damaged file on stderr, and takes AAC for such a file.
+    """
+    head = stream.peek(10)
+    return id3_length(head) > 0 or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
 
 
 def _index_is_behind(stream: ByteStream) -> bool:

@@ -1,7 +1,7 @@
 """The header of a WAV file.
 
 libsndfile must seek, a pipe cannot; and a WAV whose sizes were never filled in (`ffmpeg -f wav -` writes
-0xFFFFFFFF) is to be read to its end. So the header is read here, and what follows it by `PcmReader`.
+0xFFFFFFFF) is to be read to its end. So the header is read here, and the samples behind it by `PcmReader`.
 """
 
 from __future__ import annotations
