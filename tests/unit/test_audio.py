@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -26,32 +24,6 @@ def failure(path: Path | str) -> str:
     assert "\n" not in message
     assert message.startswith("(stdin)" if path == "-" else str(path))
     return message
-
-
-class Pipe(io.BytesIO):
-    """Standard input that cannot seek."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.buffer = self
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, *_: int) -> int:
-        raise OSError("a pipe")
-
-    def isatty(self) -> bool:
-        return False
-
-
-@pytest.fixture
-def pipe(monkeypatch):
-    def feed(data: bytes) -> str:
-        monkeypatch.setattr(sys, "stdin", Pipe(data))
-        return "-"
-
-    return feed
 
 
 @pytest.mark.parametrize(
@@ -204,11 +176,11 @@ def test_text_from_a_pipe(pipe):
 def test_long_recordings_take_no_more_memory(tmp_path):
     path = tmp_path / "long.flac"
     with soundfile.SoundFile(path, "w", 8_000, 1) as file:
-        for _ in range(600):
+        for _ in range(200):
             file.write(np.zeros(8_000, dtype=np.float32))
     tracemalloc.start()
     total = sum(len(block) for block in samples(path))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert total == pytest.approx(600 * 16_000, abs=16)
+    assert total == pytest.approx(200 * 16_000, abs=16)
     assert peak < 4_000_000
