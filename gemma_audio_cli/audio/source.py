@@ -38,6 +38,7 @@ from gemma_audio_cli.errors import AudioError, UsageError
 
 _MAX_SPLIT = 64
 _MAX_BOX_HEAD = 1 << 16
+_MAX_OGG_PAGE = 65_307
 
 
 def _ignore(_text: str) -> None:
@@ -226,7 +227,7 @@ def _reader(
             raise unreadable(name, str(error)) from None
         return PcmReader(stream, form, name, notice, header.data_size)
     stream.unread(taken)
-    if path is not None and not _is_mpeg_audio(stream) and header is None:
+    if path is not None and header is None and not _is_mpeg_audio(stream) and not _is_chained(stream):
         with suppress(Unknown):
             return SndfileReader(path, name)
     # The import takes a second: only what needs FFmpeg pays for it.
@@ -249,6 +250,19 @@ def _is_mpeg_audio(stream: ByteStream) -> bool:
     """
     head = stream.peek(10)
     return id3_length(head) > 0 or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+
+
+def _is_chained(stream: ByteStream) -> bool:
+    """An OGG of several in a row, as saved radio is: libsndfile takes the first for all of it."""
+    head = stream.peek(18)
+    if head[:4] != b"OggS":
+        return False
+    stream.skip(max(0, (stream.left() or 0) - _MAX_OGG_PAGE))
+    tail = stream.peek(_MAX_OGG_PAGE)
+    stream.seek(0)
+    last = tail.rfind(b"OggS")
+    # Bytes 14 to 17 of a page are its stream's serial number.
+    return last >= 0 and tail[last + 14 : last + 18] != head[14:18]
 
 
 def _index_is_behind(stream: ByteStream) -> bool:

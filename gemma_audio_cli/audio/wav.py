@@ -21,7 +21,8 @@ _ENCODINGS = {
     (_ALAW, 8): "alaw",
     (_MULAW, 8): "mulaw",
 }
-_UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFFE, 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFF000)
+_UNKNOWN_SIZES = (range(1), range(0x7FFFF000, 0x80000100), range(0xFFFFF000, 0x100000000))
+"""What programs write that do not know how much will come: nothing, or about as much as a number can say."""
 _MAX_HEADER = 1 << 24
 
 
@@ -74,7 +75,7 @@ def read_header(stream: Readable) -> tuple[WavHeader | None, bytes]:
         if chunk[:4] == b"data":
             if not rate:
                 return None, bytes(taken)
-            known = None if size in _UNKNOWN_SIZES else size
+            known = None if any(size in sizes for sizes in _UNKNOWN_SIZES) else size
             header = WavHeader(
                 kind, channels, rate, bits, len(taken), long_size if riff[:4] == b"RF64" else known
             )

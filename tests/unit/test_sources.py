@@ -84,6 +84,18 @@ def test_mp3_is_the_same_in_any_blocks(tmp_path, make_chirp, alike):
     assert alike(read(path), make_chirp(4.0))[0] > 0.999
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_of_several_is_heard_to_its_end(tmp_path, pipe, make_chirp, subtype):
+    path = tmp_path / "radio.ogg"
+    both = b""
+    for seconds in (2.0, 1.0):
+        soundfile.write(path, make_chirp(seconds), 16_000, subtype=subtype)
+        both += path.read_bytes()
+    path.write_bytes(both)
+    assert len(read(path)) == pytest.approx(3.0 * 16_000, abs=800)
+    assert len(read(pipe(both))) == pytest.approx(3.0 * 16_000, abs=800)
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_sound_that_starts_late_keeps_its_time(tmp_path, make_file, make_chirp, alike, suffix):
     path = make_file(tmp_path / f"late.{suffix}", "aac", make_chirp(2.0, 48_000), 48_000, video=3, late=1.0)
