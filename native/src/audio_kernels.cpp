@@ -72,9 +72,9 @@ inline void transpose(Vec * r) {
 }
 
 constexpr int kPanel = 2 * kLanes; // outputs of a register tile
-constexpr int kDepth = 256;        // inputs of a packed panel: 16 KiB, half a first-level cache
-constexpr int kMaxPanels = 8;      // panels packed together, so that a tile of tokens is read once for all of them
-constexpr int kBlockRows = 48;     // tokens that stay in the second-level cache while all packed panels pass over them
+constexpr int kDepth = 512;        // inputs of a packed panel: 32 KiB
+constexpr int kMaxPanels = 4;      // panels packed together, 128 KiB of the second-level cache
+constexpr int kBlockRows = 24;     // tokens that stay in the second-level cache while all packed panels pass over them
 
 // e^x for all x, about 1 ulp: 2^n e^r with |r| <= ln 2 / 2.
 inline Vec vexp(Vec x) {
@@ -144,12 +144,12 @@ inline Vec finish(const MatmulArgs & args, Vec v) {
     return v;
 }
 
-// packed[k][panel] = weight[first_out + i][first_in + k], zeros beyond the last output.
+// packed[k][panel] = weight[first_out + i][first_in + k], zeros beyond the last output. The next weights to be packed are
+// `ahead` of these.
 template <typename Read>
-void pack(const MatmulArgs & args, const void * weights, int64_t first_out, int64_t first_in, int depth, float * packed) {
+void pack(const MatmulArgs & args, const void * weights, int64_t first_out, int64_t first_in, int depth, int64_t ahead,
+          float * packed) {
     const typename Read::Type * weight = static_cast<const typename Read::Type *>(weights);
-    // The inputs after these, or the first ones of the next panel.
-    const int64_t ahead = first_in + depth < args.n_in ? depth : kPanel * args.n_in - first_in;
     for (int half = 0; half < 2; half++) {
         const int64_t out = first_out + half * kLanes;
         const int n = out >= args.n_out ? 0 : args.n_out - out < kLanes ? static_cast<int>(args.n_out - out) : kLanes;
@@ -161,7 +161,9 @@ void pack(const MatmulArgs & args, const void * weights, int64_t first_out, int6
                 for (int i = 0; i < kLanes; i++) {
                     const typename Read::Type * from = weight + (out + i) * args.n_in + first_in + k;
                     square[i] = Read::vec(from);
-                    __builtin_prefetch(from + ahead); // with few tokens, reading weights is all that takes time
+                    if (k % (64 / static_cast<int>(sizeof(*from))) == 0) { // a cache line of what is packed next
+                        __builtin_prefetch(from + ahead);
+                    }
                 }
                 transpose(square);
                 for (int i = 0; i < kLanes; i++) {
@@ -268,7 +270,9 @@ template <typename Read> void matmul_packed(const MatmulArgs & args, int64_t fir
                 const bool first = w == 0 && in == 0;
                 const bool last = w == args.n_weights - 1 && in + depth == args.n_in;
                 for (int p = 0; p < n; p++) {
-                    pack<Read>(args, args.weight[w], (start + p) * kPanel, in, depth, packed + p * kPanel * kDepth);
+                    const bool along = n == 1 && in + depth < args.n_in;
+                    const int64_t ahead = along ? depth : n == 1 ? kPanel * args.n_in - in : kPanel * args.n_in;
+                    pack<Read>(args, args.weight[w], (start + p) * kPanel, in, depth, ahead, packed + p * kPanel * kDepth);
                 }
                 for (int64_t block = 0; block < args.x.n; block += kBlockRows) {
                     const int64_t block_end = block + kBlockRows < args.x.n ? block + kBlockRows : args.x.n;

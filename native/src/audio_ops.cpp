@@ -9,7 +9,7 @@ namespace ga {
 namespace {
 
 constexpr int64_t kRowsPerUnit = 16;  // of the steps between products
-constexpr int64_t kPanelsPerUnit = 8; // of a product: as many as are packed together
+constexpr int64_t kPanelsPerUnit = 4; // of a product
 
 // Null for a tensor the model does not have.
 float * floats(const ggml_tensor * tensor) { return tensor ? static_cast<float *>(tensor->data) : nullptr; }
