@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from gemma_audio_cli.audio.decode import samples
-from gemma_audio_cli.audio.windows import WindowOptions, windows
+from gemma_audio_cli.audio.windows import UntilFailure, WindowOptions, windows
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.transcriber import Answer, DecodeOptions, Segment, Transcriber
 
@@ -38,10 +38,11 @@ def transcribe(
     try:
         transcriber = Transcriber(opened, decode, notice=notice)
         try:
-            blocks = samples(source, notice or (lambda _text: None))
+            found = UntilFailure(windows(samples(source, notice or (lambda _text: None)), cut))
             yield from transcriber.transcribe(
-                windows(blocks, cut), language=language, silence_peak=cut.silence_peak, on_text=on_text
+                found, language=language, silence_peak=cut.silence_peak, on_text=on_text
             )
+            found.raise_failure()
         finally:
             transcriber.close()
     finally:

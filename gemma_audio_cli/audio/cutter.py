@@ -193,24 +193,43 @@ def frames(blocks: Iterable[Floats]) -> Iterator[Floats]:
         yield rest
 
 
+class SpeechWindows:
+    """Blocks in, windows of speech out: a detector and a cutter for one stream."""
+
+    def __init__(self, options: CutOptions | None = None) -> None:
+        self._detector, self._cutter = SpeechDetector(), Cutter(options)
+        self._rest = np.empty(0, dtype=np.float32)
+
+    def push(self, block: Floats) -> Iterator[Window]:
+        """The windows that end within this block, float32 [n] of any size."""
+        joined = np.concatenate((self._rest, block)) if len(self._rest) else block
+        whole = len(joined) // FRAME * FRAME
+        self._rest = joined[whole:].copy()
+        return self._cut(joined[:whole])
+
+    def finish(self) -> Iterator[Window]:
+        """The windows that the end of the stream brings."""
+        yield from self._cut(self._rest)
+        last = self._cutter.finish()
+        if last is not None:
+            yield last
+
+    def _cut(self, samples: Floats) -> Iterator[Window]:
+        for frame in frames([samples]):
+            window = self._cutter.push(frame, self._detector(frame))
+            if window is not None:
+                yield window
+
+
 def speech_windows(blocks: Iterable[Floats], options: CutOptions | None = None) -> Iterator[Window]:
     """Blocks float32 [n] of any size as windows of speech, each as soon as its end is known."""
-    detector, cutter = SpeechDetector(), Cutter(options)
+    stream = SpeechWindows(options)
     failure: AudioError | None = None
-    source = frames(blocks)
-    while True:
-        try:
-            frame = next(source)
-        except StopIteration:
-            break
-        except AudioError as error:  # a recording damaged in the middle: what came before it counts
-            failure = error
-            break
-        window = cutter.push(frame, detector(frame))
-        if window is not None:
-            yield window
-    window = cutter.finish()
-    if window is not None:
-        yield window
+    try:
+        for block in blocks:
+            yield from stream.push(block)
+    except AudioError as error:  # a recording damaged in the middle: what came before it counts
+        failure = error
+    yield from stream.finish()
     if failure is not None:
         raise failure

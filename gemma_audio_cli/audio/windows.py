@@ -83,6 +83,29 @@ def cut_point(samples: Floats, first: int) -> int:
     return first + (int(quiet[-1]) + _SMOOTH // 2) * _HOP
 
 
+class UntilFailure(Iterator[Window]):
+    """Windows up to where their recording fails, as if it ended there; the failure is raised when asked for.
+
+    Windows are taken ahead of the one that is decoded: so what was heard is written before the error is told.
+    """
+
+    def __init__(self, found: Iterable[Window]) -> None:
+        self._found = iter(found)
+        self._failure: AudioError | None = None
+
+    def __next__(self) -> Window:
+        try:
+            return next(self._found)
+        except AudioError as failure:
+            self._failure = failure
+            raise StopIteration from None
+
+    def raise_failure(self) -> None:
+        """Raises what ended the recording early."""
+        if self._failure is not None:
+            raise self._failure
+
+
 def windows(blocks: Iterable[Floats], options: WindowOptions | None = None) -> Iterator[Window]:
     """Blocks float32 [n] of any size as consecutive windows that together are the whole recording."""
     options = options or WindowOptions()

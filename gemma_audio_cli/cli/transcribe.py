@@ -43,6 +43,7 @@ def transcribe(
     """Print what is said in recordings."""
     with exit_codes():
         from gemma_audio_cli.audio.decode import display_name
+        from gemma_audio_cli.audio.windows import UntilFailure
         from gemma_audio_cli.output import FORMATS, make_writer
 
         if output_format not in FORMATS:
@@ -56,9 +57,9 @@ def transcribe(
             heard = False
             writer.begin(name)
             try:
-                segments = job.windows(file)
+                windows = UntilFailure(job.windows(file))
                 for segment in job.transcriber().transcribe(
-                    segments, language=language or job.settings.language, on_text=writer.delta
+                    windows, language=language or job.settings.language, on_text=writer.delta
                 ):
                     heard = heard or bool(segment.text)
                     if not segment.complete:
@@ -66,6 +67,7 @@ def transcribe(
                             f"{name}: {segment.start:.1f} s to {segment.end:.1f} s: text cut at its longest"
                         )
                     writer.segment(segment)
+                windows.raise_failure()
             except InputError as failure:
                 error = str(failure)
                 raise

@@ -89,6 +89,25 @@ def translation(source: str, target: str) -> str:
     return TRANSLATION.format(source=language_name(source), target=language_name(target))
 
 
+def instruction(
+    language: str | None = None,
+    *,
+    translate_to: str | None = None,
+    context: str | None = None,
+    replacement: str | None = None,
+) -> str:
+    """What to tell the model about a clip. `context` are names and terms it may hear; `replacement` stands
+    for the whole instruction.
+    """
+    if replacement:
+        text = replacement
+    elif translate_to:
+        text = translation(language or "its original language", translate_to)
+    else:
+        text = transcription(language)
+    return f"{text}\n\nThese names and terms may occur: {context.strip()}" if context else text
+
+
 def builtin_layout(clips: int) -> str:
     """Gemma 4's layout of one user turn with that many clips and the slot for its text."""
     return f"<bos><|turn>user\n{_AUDIO_MARK * clips}{_SLOT}<turn|>\n<|turn>model\n"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from gemma_audio_cli.audio.windows import Window, cut_point
@@ -35,7 +36,6 @@ from gemma_audio_cli.engine.guards import (
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.text import TextFilter
 
-OnText = Callable[[str], None]
 Tag = TypeVar("Tag")
 
 _AHEAD = 4
@@ -127,7 +127,7 @@ class Scheduler:
         windows: Iterable[tuple[Tag, Window]],
         *,
         silence_peak: float = 0.0,
-        on_text: OnText | None = None,
+        on_text: Callable[[Tag, str], None] | None = None,
     ) -> Iterator[Result[Tag]]:
         """A Result for each window, in order. `tag` is the caller's: it comes back with the result.
 
@@ -160,12 +160,12 @@ class Scheduler:
                 if on_text is not None and result.text.startswith(work.shown):
                     rest = result.text[len(work.shown) :]
                     if rest:  # it was finished before its turn came
-                        on_text(rest)
+                        on_text(tag, rest)
                 yield result
             if not live and ended:
                 return
             if any(slot.work for slot in self._slots):
-                self._step(done, on_text)
+                self._step(done, partial(on_text, live[done][0]) if on_text is not None else None)
 
     def _wants_more(self, live: int) -> bool:
         free = sum(slot.work is None for slot in self._slots)
@@ -214,7 +214,7 @@ class Scheduler:
         else:
             self._told(slot, token, logprob)
 
-    def _step(self, earliest: int, on_text: OnText | None) -> None:
+    def _step(self, earliest: int, on_text: Callable[[str], None] | None) -> None:
         """Decode all busy slots until one has finished."""
         busy = [slot for slot in self._slots if slot.work is not None]
 

@@ -133,8 +133,9 @@ class Transcriber:
         """A Segment for each window, in order; `on_text` is told the earliest one's text as it is decoded."""
         tagged = ((None, window) for window in windows)
         instruction = prompt.transcription(language)
+        told = (lambda _tag, text: on_text(text)) if on_text is not None else None
         for _, segment in self.transcribe_many(
-            tagged, instruction, silence_peak=silence_peak, on_text=on_text
+            tagged, instruction, silence_peak=silence_peak, on_text=told
         ):
             yield segment
 
@@ -144,7 +145,7 @@ class Transcriber:
         instruction: str,
         *,
         silence_peak: float = 1e-4,
-        on_text: OnText | None = None,
+        on_text: Callable[[Tag, str], None] | None = None,
     ) -> Iterator[tuple[Tag, Segment]]:
         """Windows of any number of recordings, several at once; each tag comes back with its segment."""
         scheduler = self._schedule(instruction)

@@ -46,9 +46,9 @@ typedef enum ga_status {
     GA_ERROR_UNSUPPORTED = 4,      /* a sound file of an architecture or type this engine does not run */
     GA_ERROR_WIDTH_MISMATCH = 5,   /* the projector's width is not the text model's: the files do not belong together */
     GA_ERROR_OUT_OF_MEMORY = 6,
-    GA_ERROR_BACKEND = 7,          /* no such back end, or it failed while computing */
-    GA_ERROR_CONTEXT_FULL = 8,     /* more positions than the session was opened with */
-    GA_ERROR_CANCELLED = 9,        /* the cancel callback said so; the session stays usable */
+    GA_ERROR_BACKEND = 7,      /* no such back end, or it failed while computing */
+    GA_ERROR_CONTEXT_FULL = 8, /* more positions than the session was opened with */
+    GA_ERROR_CANCELLED = 9,    /* the cancel callback said so; the session stays usable */
     GA_ERROR_INTERNAL = 10
 } ga_status;
 
@@ -60,17 +60,18 @@ GA_API const char * ga_status_name(ga_status status);
 /* Counts up whenever this header changes incompatibly. */
 GA_API int32_t ga_abi_version(void);
 
-typedef void (*ga_log_callback)(int32_t level, const char * text, void * user_data); /* level: ggml's (1 debug .. 4 error) */
+typedef void (*ga_log_callback)(int32_t level, const char * text,
+                                void * user_data); /* level: ggml's (1 debug .. 4 error) */
 
 /* Where ggml's and libllama's log lines go. Default, and callback NULL: nowhere. Process-wide. */
 GA_API void ga_set_log(ga_log_callback callback, void * user_data);
 
 typedef struct ga_device_info {
     uint32_t size;
-    char name[64];         /* ggml's device name: "CPU", "CUDA0", "Vulkan0", ... */
+    char name[64]; /* ggml's device name: "CPU", "CUDA0", "Vulkan0", ... */
     char description[128];
-    int32_t type;          /* ggml_backend_dev_type: 0 CPU, 1 GPU, 2 integrated GPU, 3 accelerator */
-    uint64_t memory_free;  /* bytes */
+    int32_t type;         /* ggml_backend_dev_type: 0 CPU, 1 GPU, 2 integrated GPU, 3 accelerator */
+    uint64_t memory_free; /* bytes */
     uint64_t memory_total;
 } ga_device_info;
 
@@ -86,38 +87,38 @@ typedef void (*ga_progress_callback)(float fraction, void * user_data);
 
 typedef struct ga_engine_options {
     uint32_t size;
-    int32_t n_threads;              /* 0: one per physical core */
-    const char * device;            /* a device's name; NULL: the best GPU, else "CPU" */
-    int32_t use_repack;             /* 1 (default): let the CPU back end keep matrices in its fastest layout */
-    ga_progress_callback progress;  /* may be NULL */
-    ga_cancel_callback cancel;      /* may be NULL; also asked during every later call on the engine */
-    void * user_data;               /* for both callbacks */
+    int32_t n_threads;             /* 0: one per physical core */
+    const char * device;           /* a device's name; NULL: the best GPU, else "CPU" */
+    int32_t use_repack;            /* 1 (default): let the CPU back end keep matrices in its fastest layout */
+    ga_progress_callback progress; /* may be NULL */
+    ga_cancel_callback cancel;     /* may be NULL; also asked during every later call on the engine */
+    void * user_data;              /* for both callbacks */
 } ga_engine_options;
 
 typedef enum ga_projector {
-    GA_PROJECTOR_NONE = 0,      /* the engine was opened without an mmproj: text only */
-    GA_PROJECTOR_GEMMA4A = 1,   /* mel + conformer (E2B, E4B) */
-    GA_PROJECTOR_GEMMA4UA = 2   /* raw frames (12B Unified) */
+    GA_PROJECTOR_NONE = 0,    /* the engine was opened without an mmproj: text only */
+    GA_PROJECTOR_GEMMA4A = 1, /* mel + conformer (E2B, E4B) */
+    GA_PROJECTOR_GEMMA4UA = 2 /* raw frames (12B Unified) */
 } ga_projector;
 
 typedef struct ga_engine_info {
     uint32_t size;
     int32_t n_vocab;
-    int32_t n_embd;               /* text width; equals the projector's output width */
+    int32_t n_embd; /* text width; equals the projector's output width */
     int32_t n_layer;
-    int32_t n_layer_kv;           /* layers that own K/V: the first n_layer_kv */
+    int32_t n_layer_kv; /* layers that own K/V: the first n_layer_kv */
     int32_t n_ctx_train;
     ga_projector projector;
     int32_t n_audio_layer;
-    int32_t n_audio_embd;         /* conformer width; 0 for gemma4ua */
-    int32_t n_audio_out;          /* width of the encoder's output, the projector's input */
-    int32_t token_bos;            /* -1 where the vocabulary has none */
+    int32_t n_audio_embd; /* conformer width; 0 for gemma4ua */
+    int32_t n_audio_out;  /* width of the encoder's output, the projector's input */
+    int32_t token_bos;    /* -1 where the vocabulary has none */
     int32_t token_eos;
-    uint64_t bytes_text;          /* weights resident for the text model, mapped tables not counted */
+    uint64_t bytes_text; /* weights resident for the text model, mapped tables not counted */
     uint64_t bytes_audio;
-    uint64_t bytes_mapped;        /* left in the mapped files, read on demand */
+    uint64_t bytes_mapped; /* left in the mapped files, read on demand */
     char device[64];
-    char buffers[256];            /* buffer types in use and their bytes, for a verbose line */
+    char buffers[256]; /* buffer types in use and their bytes, for a verbose line */
 } ga_engine_info;
 
 GA_API void ga_engine_defaults(ga_engine_options * options);
@@ -146,8 +147,8 @@ GA_API int64_t ga_engine_metadata(const ga_engine * engine, const char * key, ch
 /* UTF-8 text to tokens. parse_special: 1 turns "<|turn>" and the like into their control tokens, 0 spells them out.
  * No token is added in front. *n_tokens is the number needed; where capacity is less, nothing is written and
  * the call fails with GA_ERROR_INVALID_ARGUMENT. */
-GA_API ga_status ga_tokenize(ga_engine * engine, const char * text, size_t n_bytes, int32_t parse_special, int32_t * tokens,
-                             size_t capacity, size_t * n_tokens);
+GA_API ga_status ga_tokenize(ga_engine * engine, const char * text, size_t n_bytes, int32_t parse_special,
+                             int32_t * tokens, size_t capacity, size_t * n_tokens);
 
 /* The bytes of one token (not terminated; may be part of a UTF-8 character). Control tokens have no bytes unless
  * special is 1. Same capacity rule. */
@@ -194,11 +195,11 @@ typedef enum ga_kv_type { GA_KV_F16 = 0, GA_KV_Q8_0 = 1, GA_KV_F32 = 2 } ga_kv_t
 
 typedef struct ga_session_options {
     uint32_t size;
-    int32_t n_ctx;      /* positions of each sequence */
-    int32_t n_seq;      /* sequences */
-    int32_t n_batch;    /* most rows computed in one graph; longer forwards are cut. 0: a good size for the device */
+    int32_t n_ctx;   /* positions of each sequence */
+    int32_t n_seq;   /* sequences */
+    int32_t n_batch; /* most rows computed in one graph; longer forwards are cut. 0: a good size for the device */
     ga_kv_type kv_type;
-    int32_t skip_rows;  /* 1 (default): rows whose logits nobody wants stop at the last K/V-owning layer */
+    int32_t skip_rows; /* 1 (default): rows whose logits nobody wants stop at the last K/V-owning layer */
 } ga_session_options;
 
 GA_API void ga_session_defaults(ga_session_options * options);
@@ -234,10 +235,10 @@ GA_API ga_status ga_session_rewind(ga_session * session, int32_t seq, int32_t n)
 
 typedef struct ga_sampler_options {
     uint32_t size;
-    float temperature;   /* 0: greedy */
-    int32_t top_k;       /* 0: off */
-    float top_p;         /* 1: off */
-    float min_p;         /* 0: off */
+    float temperature; /* 0: greedy */
+    int32_t top_k;     /* 0: off */
+    float top_p;       /* 1: off */
+    float min_p;       /* 0: off */
     uint32_t seed;
     const char * grammar; /* GBNF, start rule "root"; NULL: none */
 } ga_sampler_options;
@@ -258,8 +259,8 @@ typedef enum ga_stop { GA_STOP_RUNNING = 0, GA_STOP_END = 1, GA_STOP_BUDGET = 2,
 typedef struct ga_generation {
     int32_t seq;
     int32_t next_token;
-    int32_t n_max;        /* tokens still allowed */
-    ga_stop stop;         /* GA_STOP_RUNNING on entry */
+    int32_t n_max; /* tokens still allowed */
+    ga_stop stop;  /* GA_STOP_RUNNING on entry */
 } ga_generation;
 
 /* Told each new token (never the end token) of generation `index`. Return 0 to go on, 1 to stop this generation,
@@ -277,9 +278,9 @@ typedef struct ga_timings {
     uint32_t size;
     double load_s;
     double mel_s;
-    double encode_s;      /* conformer and projector */
-    double prefill_s;     /* forwards of more than one position a sequence */
-    double decode_s;      /* forwards of one position a sequence */
+    double encode_s;  /* conformer and projector */
+    double prefill_s; /* forwards of more than one position a sequence */
+    double decode_s;  /* forwards of one position a sequence */
     uint64_t n_samples;
     uint64_t n_audio_tokens;
     uint64_t n_prefill;

@@ -12,7 +12,9 @@ namespace {
 // Samples taken at a time, so that the frames of an hour pushed at once are never all in memory.
 constexpr size_t kMaxSlice = 30 * 16000;
 
-void append(std::vector<float> & to, const std::vector<float> & from) { to.insert(to.end(), from.begin(), from.end()); }
+void append(std::vector<float> & to, const std::vector<float> & from) {
+    to.insert(to.end(), from.begin(), from.end());
+}
 
 // Room for n more values, at least doubled: live sessions append a few rows at a time.
 void make_room(std::vector<float> & values, size_t n) {
@@ -50,11 +52,11 @@ struct AudioClip::Work {
             return;
         }
         samples.insert(samples.end(), slice, slice + n);
-        const size_t width = (size_t) frame_width;
+        const size_t width = (size_t)frame_width;
         if (done() && push.finish) {
             samples.resize((samples.size() + width - 1) / width * width, 0.0f);
         }
-        const auto whole = samples.begin() + (std::ptrdiff_t) (samples.size() / width * width);
+        const auto whole = samples.begin() + (std::ptrdiff_t)(samples.size() / width * width);
         frames.assign(samples.begin(), whole);
         samples.erase(samples.begin(), whole);
     }
@@ -69,9 +71,13 @@ void AudioClip::keep_encoder() {
     keep_encoder_ = true;
 }
 
-void AudioClip::push(const float * samples, size_t n_samples) { push_batch({{this, samples, n_samples, false}}); }
+void AudioClip::push(const float * samples, size_t n_samples) {
+    push_batch({{this, samples, n_samples, false}});
+}
 
-void AudioClip::finish() { push_batch({{this, nullptr, 0, true}}); }
+void AudioClip::finish() {
+    push_batch({{this, nullptr, 0, true}});
+}
 
 void AudioClip::push_batch(const std::vector<Push> & pushes) {
     for (size_t i = 0; i < pushes.size(); i++) {
@@ -90,9 +96,11 @@ void AudioClip::push_batch(const std::vector<Push> & pushes) {
                 fail(GA_ERROR_INVALID_ARGUMENT, "a clip stands twice in one batch");
             }
         }
-        const float * bad = std::find_if(push.samples, push.samples + push.n_samples, [](float s) { return !std::isfinite(s); });
+        const float * bad =
+            std::find_if(push.samples, push.samples + push.n_samples, [](float s) { return !std::isfinite(s); });
         if (bad != push.samples + push.n_samples) {
-            fail(GA_ERROR_INVALID_ARGUMENT, "sample %zu is not a finite number", static_cast<size_t>(bad - push.samples));
+            fail(GA_ERROR_INVALID_ARGUMENT, "sample %zu is not a finite number",
+                 static_cast<size_t>(bad - push.samples));
         }
     }
     if (pushes.empty()) {
@@ -123,7 +131,7 @@ void AudioClip::push_batch(const std::vector<Push> & pushes) {
             EncoderPiece piece;
             piece.state = &work.state;
             piece.frames = work.frames.data();
-            piece.n_frames = work.frames.size() / (size_t) model.frame_width();
+            piece.n_frames = work.frames.size() / (size_t)model.frame_width();
             piece.end = work.done() && work.push.finish;
             piece.embeddings = &work.embeddings;
             piece.encoder_out = work.push.clip->keep_encoder_ ? &work.encoder_out : nullptr;
@@ -144,8 +152,8 @@ void AudioClip::push_batch(const std::vector<Push> & pushes) {
         append(clip.embeddings_, work.embeddings);
         append(clip.encoder_out_, work.encoder_out);
         timings.n_samples += work.push.n_samples;
-        timings.n_audio_tokens += (uint64_t) work.state.n_tokens - clip.n_tokens_;
-        clip.n_tokens_ = (size_t) work.state.n_tokens;
+        timings.n_audio_tokens += (uint64_t)work.state.n_tokens - clip.n_tokens_;
+        clip.n_tokens_ = (size_t)work.state.n_tokens;
         clip.mel_ = std::move(work.mel);
         clip.samples_ = std::move(work.samples);
         clip.state_ = std::move(work.state);
@@ -165,8 +173,8 @@ void AudioClip::read(int stage, size_t first, size_t n, float * out) const {
         fail(GA_ERROR_INVALID_ARGUMENT, "tokens [%zu, %zu) asked for, the clip has %zu", first, first + n, n_tokens_);
     }
     const std::vector<float> & from = stage == 0 ? embeddings_ : encoder_out_;
-    const size_t width = (size_t) (stage == 0 ? encoder_.model().n_embd_out() : encoder_.model().n_encoder_out());
-    std::copy_n(from.begin() + (std::ptrdiff_t) (first * width), n * width, out);
+    const size_t width = (size_t)(stage == 0 ? encoder_.model().n_embd_out() : encoder_.model().n_encoder_out());
+    std::copy_n(from.begin() + (std::ptrdiff_t)(first * width), n * width, out);
 }
 
 } // namespace ga

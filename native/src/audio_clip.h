@@ -15,7 +15,7 @@
 namespace ga {
 
 class AudioClip {
-public:
+  public:
     // Both must outlive the clip. mel_s, encode_s, n_samples and n_audio_tokens of every call are added to timings.
     AudioClip(AudioEncoder & encoder, Timings & timings);
 
@@ -42,7 +42,7 @@ public:
     // they are not there or were not kept.
     void read(int stage, size_t first, size_t n, float * out) const;
 
-private:
+  private:
     struct Work;
 
     AudioEncoder & encoder_;

@@ -29,12 +29,14 @@ constexpr int64_t kConvPast = AudioModel::conv_taps - 1; // tokens the depthwise
 constexpr int64_t kPastRows = 2 * kPast + kConvPast;     // rows of a layer in EncoderState: K, V, GLU
 constexpr float kSoftCap = 50.0f;
 constexpr float kKeyScale = 1.89463612f; // ln(1 + e) / ln 2
-constexpr int64_t kMaxBlock = 24; // queries of a block: it computes block + 11 keys for each, 12 of them used
+constexpr int64_t kMaxBlock = 24;        // queries of a block: it computes block + 11 keys for each, 12 of them used
 // Tokens of a graph, over all parts. Compute memory grows with it (about 0.3 MB a token for E2B) and speed no longer does.
 constexpr int64_t kMaxTokens = 768;
 constexpr int64_t kMaxTokensGpu = 3072;
 
-int64_t ceil_half(int64_t n) { return (n + 1) / 2; }
+int64_t ceil_half(int64_t n) {
+    return (n + 1) / 2;
+}
 
 } // namespace
 
@@ -67,10 +69,11 @@ struct Layout {
     std::vector<int32_t> key_rows;   // [B n_keys]: row in (past K or V of all parts, new rows)
     std::vector<int32_t> out_rows;   // [N]: place of each token among the queries of all blocks
     std::vector<float> mask;         // [B][block][n_keys]: 0 or -infinity
-    std::vector<int32_t> conv_rows;  // [N + 4 parts]: (past, new) rows of each part, in (past GLU of all parts, new rows)
-    std::vector<int32_t> conv_out;   // [N]: place of each token among the outputs of the depthwise convolution
-    std::vector<int32_t> keep_kv;    // [11 parts]: rows to carry on
-    std::vector<int32_t> keep_conv;  // [4 parts]
+    std::vector<int32_t>
+        conv_rows;                 // [N + 4 parts]: (past, new) rows of each part, in (past GLU of all parts, new rows)
+    std::vector<int32_t> conv_out; // [N]: place of each token among the outputs of the depthwise convolution
+    std::vector<int32_t> keep_kv;  // [11 parts]: rows to carry on
+    std::vector<int32_t> keep_conv; // [4 parts]
 };
 
 Layout make_layout(const std::vector<Part> & parts) {
@@ -88,7 +91,7 @@ Layout make_layout(const std::vector<Part> & parts) {
     const auto row32 = [](int64_t row) { return static_cast<int32_t>(row); };
     int64_t row = 0, slot = 0, conv = 0;
     for (int64_t p = 0; p < layout.n_parts; p++) {
-        const int64_t n = parts[(size_t) p].n;
+        const int64_t n = parts[(size_t)p].n;
         // Row of token t of this part in (past of all parts, new rows); t < 0: in the past.
         const auto key_row = [&](int64_t t, int64_t past) {
             return row32(t < 0 ? p * past + past + t : layout.n_parts * past + row + t);
@@ -103,7 +106,7 @@ Layout make_layout(const std::vector<Part> & parts) {
                 }
                 for (int64_t k = 0; k < layout.n_keys; k++) {
                     const int64_t key = start - kPast + k;
-                    const bool seen = key <= t && key >= t - kPast && key + parts[(size_t) p].first >= 0;
+                    const bool seen = key <= t && key >= t - kPast && key + parts[(size_t)p].first >= 0;
                     layout.mask.push_back(seen || (t >= n && k == 0) ? 0.0f : -INFINITY);
                 }
             }
@@ -136,7 +139,7 @@ Layout make_layout(const std::vector<Part> & parts) {
 // views as if they did not). A part of n tokens has 2n+1, the first of them shared with the token before. Rows before the clip's
 // start and after its end have none: convolution, LayerNorm and ReLU leave the zeros that the second convolution pads with.
 FrameRows frame_rows(const std::vector<Part> & parts, const Layout & layout, int64_t n_mel) {
-    FrameRows rows((size_t) (2 * layout.n_slots + 2), {nullptr, nullptr, nullptr});
+    FrameRows rows((size_t)(2 * layout.n_slots + 2), {nullptr, nullptr, nullptr});
     int64_t slot = 0;
     for (const Part & part : parts) {
         const int64_t n_total = part.first_frame + part.n_frames;
@@ -148,7 +151,7 @@ FrameRows frame_rows(const std::vector<Part> & parts, const Layout & layout, int
             for (int64_t time = 0; time < 3; time++) {
                 const int64_t frame = 2 * i - 1 + time;
                 if (frame >= 0 && frame < n_total) {
-                    rows[(size_t) (2 * slot + r)][(size_t) time] = part.frames + (frame - part.first_frame) * n_mel;
+                    rows[(size_t)(2 * slot + r)][(size_t)time] = part.frames + (frame - part.first_frame) * n_mel;
                 }
             }
         }
@@ -162,12 +165,12 @@ FrameRows frame_rows(const std::vector<Part> & parts, const Layout & layout, int
 std::vector<float> mel_patches(const FrameRows & rows, int64_t n_mel) {
     const int64_t n_out = n_mel / 2; // positions along mel
     const int64_t row_size = (n_out + 1) * 9;
-    std::vector<float> patches(rows.size() * (size_t) row_size, 0.0f);
+    std::vector<float> patches(rows.size() * (size_t)row_size, 0.0f);
     for (size_t row = 0; row < rows.size(); row++) {
         for (int64_t time = 0; time < 3; time++) {
-            const float * mel = rows[row][(size_t) time];
+            const float * mel = rows[row][(size_t)time];
             for (int64_t j = 0; mel && j < n_out; j++) {
-                float * patch = patches.data() + (int64_t) row * row_size + (j + 1) * 9 + time * 3;
+                float * patch = patches.data() + (int64_t)row * row_size + (j + 1) * 9 + time * 3;
                 patch[0] = j > 0 ? mel[2 * j - 1] : 0.0f;
                 patch[1] = mel[2 * j];
                 patch[2] = mel[2 * j + 1];
@@ -180,7 +183,7 @@ std::vector<float> mel_patches(const FrameRows & rows, int64_t n_mel) {
 // Past rows of all layers and parts as one graph input: per layer K of each part, V of each part, GLU of each part.
 std::vector<float> gather_past(const std::vector<Part> & parts, int64_t n_layer, int64_t width) {
     const int64_t n_parts = static_cast<int64_t>(parts.size());
-    std::vector<float> past((size_t) (n_layer * n_parts * kPastRows * width), 0.0f);
+    std::vector<float> past((size_t)(n_layer * n_parts * kPastRows * width), 0.0f);
     float * out = past.data();
     for (int64_t layer = 0; layer < n_layer; layer++) {
         int64_t first = 0; // row in the layer's part of a state
@@ -188,7 +191,8 @@ std::vector<float> gather_past(const std::vector<Part> & parts, int64_t n_layer,
             for (const Part & part : parts) {
                 const std::vector<float> & state = part.piece->state->layers;
                 if (!state.empty()) {
-                    std::memcpy(out, state.data() + (layer * kPastRows + first) * width, (size_t) (n * width) * sizeof(float));
+                    std::memcpy(out, state.data() + (layer * kPastRows + first) * width,
+                                (size_t)(n * width) * sizeof(float));
                 }
                 out += n * width;
             }
@@ -211,7 +215,7 @@ std::vector<RowRun> row_runs(const std::vector<Part> & parts) {
 // The graph's shapes are those at the head of this file; trailing comments give them in ggml order. Where ops_ is there, the
 // steps between products are its nodes, else several of ggml's; both compute the same.
 class Builder {
-public:
+  public:
     Builder(const AudioModel & model, GraphRunner & runner, const std::vector<Part> & parts, bool plain)
         : model_(model), runner_(runner), ctx_(runner.ctx()), parts_(parts), layout_(make_layout(parts)) {
         if (const AudioKernels * kernels = plain ? nullptr : audio_kernels()) {
@@ -230,7 +234,7 @@ public:
     const std::vector<Carried> & carried() const { return carried_; }
     int64_t n_rows() const { return layout_.n_rows; }
 
-private:
+  private:
     static constexpr float kInf = std::numeric_limits<float>::infinity();
 
     ggml_tensor * clamp(ggml_tensor * x, float min, float max) {
@@ -307,7 +311,7 @@ private:
     // A layer's past rows of all parts: [width, n parts]
     ggml_tensor * past_rows(int64_t layer, int64_t first, int64_t n) {
         return ggml_view_2d(ctx_, past_, past_->ne[0], n * layout_.n_parts, past_->nb[1],
-                            (size_t) ((layer * kPastRows + first) * layout_.n_parts) * past_->nb[1]);
+                            (size_t)((layer * kPastRows + first) * layout_.n_parts) * past_->nb[1]);
     }
 
     ggml_tensor * keep(ggml_tensor * kept) {
@@ -353,9 +357,9 @@ ggml_tensor * Builder::subsample() {
         ggml_tensor * sum = nullptr;
         for (int64_t time = 0; time < 3; time++) {
             // Three neighbouring positions along mel are one run of 3 c0 values; the next output is two positions on.
-            const size_t row = (size_t) (n_wide * c0) * f32;
-            ggml_tensor * taps = ggml_view_3d(ctx_, x, 3 * c0, n_mel, n_slots, (size_t) (2 * c0) * f32, 2 * row,
-                                              (size_t) time * row); // [3 c0, 32, S], overlapping
+            const size_t row = (size_t)(n_wide * c0) * f32;
+            ggml_tensor * taps = ggml_view_3d(ctx_, x, 3 * c0, n_mel, n_slots, (size_t)(2 * c0) * f32, 2 * row,
+                                              (size_t)time * row);                    // [3 c0, 32, S], overlapping
             ggml_tensor * part = multiply(model_.conv1[time], ggml_cont(ctx_, taps)); // [c1, 32, S]
             sum = sum ? ggml_add(ctx_, sum, part) : part;
         }
@@ -432,8 +436,8 @@ ggml_tensor * Builder::attend_in_blocks(const AudioLayer & layer, ggml_tensor * 
         // q times the key of each distance, [12, block, n_head, B]. Query c meets distance 11 - p at key c + p: a row of zeros
         // added to each query's 12 values up to keys + 1, and read with a stride of keys, moves row c by c places.
         ggml_tensor * rel = ggml_pad(ctx_, product(layer.rel_keys, q), static_cast<int>(block), 0, 0, 0);
-        rel = ggml_view_4d(ctx_, rel, n_keys, block, n_head, n_blocks, (size_t) n_keys * rel->nb[0], rel->nb[2], rel->nb[3],
-                           0);
+        rel = ggml_view_4d(ctx_, rel, n_keys, block, n_head, n_blocks, (size_t)n_keys * rel->nb[0], rel->nb[2],
+                           rel->nb[3], 0);
         logits = ggml_add(ctx_, logits, rel);
     }
     logits = ggml_tanh(ctx_, ggml_scale(ctx_, logits, 1.0f / kSoftCap));
@@ -446,17 +450,18 @@ ggml_tensor * Builder::attend_in_blocks(const AudioLayer & layer, ggml_tensor * 
 
 ggml_tensor * Builder::light_conv(const AudioLayer & layer, ggml_tensor * x, int64_t index) {
     const int64_t width = model_.width();
-    ggml_tensor * h = linear(layer.conv_in, rms_norm(x, layer.conv_pre_norm, layer.conv_in.in_min, layer.conv_in.in_max));
+    ggml_tensor * h =
+        linear(layer.conv_in, rms_norm(x, layer.conv_pre_norm, layer.conv_in.in_min, layer.conv_in.in_max));
     ggml_tensor * past = past_rows(index, 2 * kPast, kConvPast);
     if (ops_) {
         h = ops_->glu(h); // [width, N]
         carried_.back().glu = keep(ops_->carry(h, past));
         h = ops_->conv(layer, h, past);
     } else {
-        ggml_tensor * gate = ggml_view_2d(ctx_, h, width, h->ne[1], h->nb[1], (size_t) width * h->nb[0]);
+        ggml_tensor * gate = ggml_view_2d(ctx_, h, width, h->ne[1], h->nb[1], (size_t)width * h->nb[0]);
         h = ggml_view_2d(ctx_, h, width, h->ne[1], h->nb[1], 0);
         h = ggml_mul(ctx_, ggml_sigmoid(ctx_, ggml_cont(ctx_, gate)), h); // [width, N]
-        h = ggml_concat(ctx_, past, h, 1);                               // [width, 4 parts + N]
+        h = ggml_concat(ctx_, past, h, 1);                                // [width, 4 parts + N]
         carried_.back().glu = keep(ggml_get_rows(ctx_, h, keep_conv_));
         h = convolve(layer, h);
     }
@@ -471,8 +476,8 @@ ggml_tensor * Builder::convolve(const AudioLayer & layer, ggml_tensor * x) {
     }
     ggml_tensor * sum = nullptr;
     for (int64_t tap = 0; tap < AudioModel::conv_taps; tap++) {
-        ggml_tensor * kernel = ggml_view_1d(ctx_, layer.conv_kernel, width, (size_t) tap * layer.conv_kernel->nb[1]);
-        ggml_tensor * shifted = ggml_view_2d(ctx_, x, width, x->ne[1] - kConvPast, x->nb[1], (size_t) tap * x->nb[1]);
+        ggml_tensor * kernel = ggml_view_1d(ctx_, layer.conv_kernel, width, (size_t)tap * layer.conv_kernel->nb[1]);
+        ggml_tensor * shifted = ggml_view_2d(ctx_, x, width, x->ne[1] - kConvPast, x->nb[1], (size_t)tap * x->nb[1]);
         ggml_tensor * term = ggml_mul(ctx_, shifted, kernel);
         sum = sum ? ggml_add(ctx_, sum, term) : term;
     }
@@ -483,11 +488,11 @@ ggml_tensor * Builder::convolve(const AudioLayer & layer, ggml_tensor * x) {
 
 ggml_tensor * Builder::encode() {
     const int64_t width = model_.width(), n_layer = model_.n_layer();
-    past_ = runner_.input(GGML_TYPE_F32, gather_past(parts_, n_layer, width), width, n_layer * layout_.n_parts * kPastRows,
-                          1, 1, "past");
+    past_ = runner_.input(GGML_TYPE_F32, gather_past(parts_, n_layer, width), width,
+                          n_layer * layout_.n_parts * kPastRows, 1, 1, "past");
     if (!ops_) {
-        mask_ = runner_.input_view(GGML_TYPE_F32, layout_.n_keys, layout_.block, 1, layout_.n_blocks, layout_.mask.data(),
-                                   "attention_mask");
+        mask_ = runner_.input_view(GGML_TYPE_F32, layout_.n_keys, layout_.block, 1, layout_.n_blocks,
+                                   layout_.mask.data(), "attention_mask");
         key_rows_ = rows(layout_.key_rows, "key_rows");
         keep_kv_ = rows(layout_.keep_kv, "keep_kv");
         keep_conv_ = rows(layout_.keep_conv, "keep_conv");
@@ -503,7 +508,7 @@ ggml_tensor * Builder::encode() {
 
     ggml_tensor * x = subsample();
     for (int64_t i = 0; i < n_layer; i++) {
-        const AudioLayer & layer = model_.layers[(size_t) i];
+        const AudioLayer & layer = model_.layers[(size_t)i];
         x = feed_forward(layer.ffn_first, x);
         x = attention(layer, x, i);
         x = light_conv(layer, x, i);
@@ -527,15 +532,15 @@ ggml_tensor * Builder::project(ggml_tensor * x) {
 void append_rows(const GraphRunner & runner, const ggml_tensor * tensor, int64_t first, int64_t n,
                  std::vector<float> & out) {
     const size_t size = out.size();
-    out.resize(size + (size_t) (n * tensor->ne[0]));
-    runner.read(tensor, out.data() + size, (size_t) first * tensor->nb[1], (size_t) n * tensor->nb[1]);
+    out.resize(size + (size_t)(n * tensor->ne[0]));
+    runner.read(tensor, out.data() + size, (size_t)first * tensor->nb[1], (size_t)n * tensor->nb[1]);
 }
 
 } // namespace
 
 AudioEncoder::AudioEncoder(const AudioModel & model, Backend & backend)
     : model_(model), backend_(backend),
-      runner_(std::make_unique<GraphRunner>(backend, (size_t) (192 * model.n_layer() + 256))) {}
+      runner_(std::make_unique<GraphRunner>(backend, (size_t)(192 * model.n_layer() + 256))) {}
 
 AudioEncoder::~AudioEncoder() = default;
 
@@ -566,7 +571,7 @@ void AudioEncoder::encode(std::vector<EncoderPiece> & pieces) {
         Window & window = windows[i];
         window.first_frame = conformer ? std::max<int64_t>(0, 4 * piece.state->n_tokens - 3) : piece.state->n_tokens;
         window.frames = std::move(piece.state->frames);
-        window.frames.insert(window.frames.end(), piece.frames, piece.frames + piece.n_frames * (size_t) frame_width);
+        window.frames.insert(window.frames.end(), piece.frames, piece.frames + piece.n_frames * (size_t)frame_width);
         window.n_frames = static_cast<int64_t>(window.frames.size()) / frame_width;
         window.n_tokens = n_tokens(window.first_frame + window.n_frames, piece.end);
     }
@@ -606,7 +611,8 @@ void AudioEncoder::encode(std::vector<EncoderPiece> & pieces) {
         const Window & window = windows[i];
         const int64_t keep = conformer ? std::max<int64_t>(0, 4 * pieces[i].state->n_tokens - 3) : window.n_tokens;
         const int64_t skip = std::min(keep - window.first_frame, window.n_frames);
-        pieces[i].state->frames.assign(window.frames.begin() + (std::ptrdiff_t) (skip * frame_width), window.frames.end());
+        pieces[i].state->frames.assign(window.frames.begin() + (std::ptrdiff_t)(skip * frame_width),
+                                       window.frames.end());
     }
 }
 
@@ -623,7 +629,8 @@ void AudioEncoder::encode_group(std::vector<Part> & parts) {
             const float * frames = part.frames + (part.first - part.first_frame) * model_.frame_width();
             raw.insert(raw.end(), frames, frames + part.n * model_.frame_width());
         }
-        encoded = runner_->input_view(GGML_TYPE_F32, model_.frame_width(), builder.n_rows(), 1, 1, raw.data(), "samples");
+        encoded =
+            runner_->input_view(GGML_TYPE_F32, model_.frame_width(), builder.n_rows(), 1, 1, raw.data(), "samples");
     }
     ggml_tensor * embeddings = builder.project(encoded);
     runner_->output(embeddings, true);
@@ -641,19 +648,19 @@ void AudioEncoder::encode_group(std::vector<Part> & parts) {
         if (part.piece->encoder_out && raw.empty()) {
             append_rows(*runner_, encoded, row, part.n, *part.piece->encoder_out);
         } else if (part.piece->encoder_out) {
-            const auto begin = raw.begin() + (std::ptrdiff_t) (row * model_.frame_width());
-            const auto end = begin + (std::ptrdiff_t) (part.n * model_.frame_width());
+            const auto begin = raw.begin() + (std::ptrdiff_t)(row * model_.frame_width());
+            const auto end = begin + (std::ptrdiff_t)(part.n * model_.frame_width());
             part.piece->encoder_out->insert(part.piece->encoder_out->end(), begin, end);
         }
         row += part.n;
 
         EncoderState & state = *part.piece->state;
         state.n_tokens += part.n;
-        state.layers.resize((size_t) (static_cast<int64_t>(builder.carried().size()) * kPastRows * width));
+        state.layers.resize((size_t)(static_cast<int64_t>(builder.carried().size()) * kPastRows * width));
         float * out = state.layers.data();
         for (const Builder::Carried & layer : builder.carried()) {
             for (const auto & [tensor, n] : {std::pair(layer.k, kPast), {layer.v, kPast}, {layer.glu, kConvPast}}) {
-                const size_t n_bytes = (size_t) n * tensor->nb[1];
+                const size_t n_bytes = (size_t)n * tensor->nb[1];
                 runner_->read(tensor, out, p * n_bytes, n_bytes);
                 out += n * width;
             }

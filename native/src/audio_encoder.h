@@ -35,7 +35,7 @@ struct EncoderPiece {
 };
 
 class AudioEncoder {
-public:
+  public:
     AudioEncoder(const AudioModel & model, Backend & backend);
     ~AudioEncoder();
 
@@ -52,7 +52,7 @@ public:
 
     struct Part; // of the implementation
 
-private:
+  private:
     void encode_group(std::vector<Part> & parts);
 
     const AudioModel & model_;

@@ -25,17 +25,39 @@ using Vec = __m256;
 constexpr int kLanes = 8;
 constexpr int kTileRows = 6; // 12 of 16 registers hold the tile
 
-inline Vec load(const float * p) { return _mm256_loadu_ps(p); }
-inline void store(float * p, Vec v) { _mm256_storeu_ps(p, v); }
-inline Vec set1(float x) { return _mm256_set1_ps(x); }
-inline Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
-inline Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
-inline Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
-inline Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
-inline Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
-inline Vec vmin(Vec a, Vec b) { return _mm256_min_ps(a, b); }
-inline Vec vmax(Vec a, Vec b) { return _mm256_max_ps(a, b); }
-inline Vec round_nearest(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline Vec load(const float * p) {
+    return _mm256_loadu_ps(p);
+}
+inline void store(float * p, Vec v) {
+    _mm256_storeu_ps(p, v);
+}
+inline Vec set1(float x) {
+    return _mm256_set1_ps(x);
+}
+inline Vec add(Vec a, Vec b) {
+    return _mm256_add_ps(a, b);
+}
+inline Vec sub(Vec a, Vec b) {
+    return _mm256_sub_ps(a, b);
+}
+inline Vec mul(Vec a, Vec b) {
+    return _mm256_mul_ps(a, b);
+}
+inline Vec div(Vec a, Vec b) {
+    return _mm256_div_ps(a, b);
+}
+inline Vec fma(Vec a, Vec b, Vec c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+inline Vec vmin(Vec a, Vec b) {
+    return _mm256_min_ps(a, b);
+}
+inline Vec vmax(Vec a, Vec b) {
+    return _mm256_max_ps(a, b);
+}
+inline Vec round_nearest(Vec x) {
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 // x 2^n for whole n in [-126, 127]
 inline Vec exp_scale(Vec x, Vec n) {
     const __m256i bits = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
@@ -92,9 +114,13 @@ inline Vec vexp(Vec x) {
     return exp_scale(p, n);
 }
 
-inline Vec vsigmoid(Vec x) { return div(set1(1.0f), add(set1(1.0f), vexp(sub(set1(0.0f), x)))); }
+inline Vec vsigmoid(Vec x) {
+    return div(set1(1.0f), add(set1(1.0f), vexp(sub(set1(0.0f), x))));
+}
 
-inline Vec clamp(Vec x, Vec min, Vec max) { return vmin(vmax(x, min), max); }
+inline Vec clamp(Vec x, Vec min, Vec max) {
+    return vmin(vmax(x, min), max);
+}
 
 // ---- reading weights --------------------------------------------------------------------------------------------
 
@@ -183,8 +209,8 @@ void pack(const MatmulArgs & args, const void * weights, int64_t first_out, int6
 // what is there: less rounding than one long sum.
 // Whatever the number of rows, an output is summed in the same order: so any slicing of a clip gives the same bits.
 template <int kRows>
-inline void tile(const float * const * x, const float * packed, int depth, const MatmulArgs & args, int64_t row, int64_t out,
-                 bool first, bool last) {
+inline void tile(const float * const * x, const float * packed, int depth, const MatmulArgs & args, int64_t row,
+                 int64_t out, bool first, bool last) {
     Vec c[kRows][2];
     const int64_t n_out = args.n_out;
     const bool whole = out + kPanel <= n_out;
@@ -247,8 +273,8 @@ inline void tile(const float * const * x, const float * packed, int depth, const
 }
 
 template <int kRows>
-inline void tile_of(int n, const float * const * x, const float * packed, int depth, const MatmulArgs & args, int64_t row,
-                    int64_t out, bool first, bool last) {
+inline void tile_of(int n, const float * const * x, const float * packed, int depth, const MatmulArgs & args,
+                    int64_t row, int64_t out, bool first, bool last) {
     if constexpr (kRows > 1) {
         if (n < kRows) {
             tile_of<kRows - 1>(n, x, packed, depth, args, row, out, first, last);
@@ -272,19 +298,21 @@ template <typename Read> void matmul_packed(const MatmulArgs & args, int64_t fir
                 for (int p = 0; p < n; p++) {
                     const bool along = n == 1 && in + depth < args.n_in;
                     const int64_t ahead = along ? depth : n == 1 ? kPanel * args.n_in - in : kPanel * args.n_in;
-                    pack<Read>(args, args.weight[w], (start + p) * kPanel, in, depth, ahead, packed + p * kPanel * kDepth);
+                    pack<Read>(args, args.weight[w], (start + p) * kPanel, in, depth, ahead,
+                               packed + p * kPanel * kDepth);
                 }
                 for (int64_t block = 0; block < args.x.n; block += kBlockRows) {
                     const int64_t block_end = block + kBlockRows < args.x.n ? block + kBlockRows : args.x.n;
                     for (int p = 0; p < n; p++) {
                         for (int64_t row = block; row < block_end; row += kTileRows) {
-                            const int rows = block_end - row < kTileRows ? static_cast<int>(block_end - row) : kTileRows;
+                            const int rows =
+                                block_end - row < kTileRows ? static_cast<int>(block_end - row) : kTileRows;
                             const float * x[kTileRows];
                             for (int i = 0; i < rows; i++) {
                                 x[i] = row_at(args.x, row + i) + args.x_offset[w] + in;
                             }
-                            tile_of<kTileRows>(rows, x, packed + p * kPanel * kDepth, depth, args, row, (start + p) * kPanel,
-                                               first, last);
+                            tile_of<kTileRows>(rows, x, packed + p * kPanel * kDepth, depth, args, row,
+                                               (start + p) * kPanel, first, last);
                         }
                     }
                 }
@@ -416,7 +444,8 @@ void rms_norm(const float * x, const float * weight, float eps, float min, float
     });
 }
 
-void add_rms_norm(const float * x, const float * h, const float * weight, float eps, float scale, int64_t n, float * out) {
+void add_rms_norm(const float * x, const float * h, const float * weight, float eps, float scale, int64_t n,
+                  float * out) {
     const Vec factor = set1(weight ? scale * rms_factor(h, eps, n) : scale);
     for_vectors(n, [&](int64_t i, int m) {
         Vec v = mul(load_n(h + i, m), factor);
@@ -428,13 +457,12 @@ void add_rms_norm(const float * x, const float * h, const float * weight, float 
 }
 
 void glu(const float * h, int64_t n, float * out) {
-    for_vectors(n, [&](int64_t i, int m) {
-        store_n(out + i, mul(load_n(h + i, m), vsigmoid(load_n(h + n + i, m))), m);
-    });
+    for_vectors(n,
+                [&](int64_t i, int m) { store_n(out + i, mul(load_n(h + i, m), vsigmoid(load_n(h + n + i, m))), m); });
 }
 
-void conv_norm_silu(const float * const * rows, int n_taps, const float * kernel, const float * weight, float eps, float min,
-                    float max, int64_t n, float * out) {
+void conv_norm_silu(const float * const * rows, int n_taps, const float * kernel, const float * weight, float eps,
+                    float min, float max, int64_t n, float * out) {
     for_vectors(n, [&](int64_t i, int m) {
         Vec v = set1(0.0f);
         for (int tap = 0; tap < n_taps; tap++) {
@@ -558,8 +586,8 @@ void conv0(const float * const * frames, int64_t n_positions, const float * kern
     }
 }
 
-const AudioKernels kernels = {kPanel,    matmul, rms_norm, add_rms_norm, glu, conv_norm_silu,
-                              attention, conv0, layer_norm_relu};
+const AudioKernels kernels = {kPanel,         matmul,    rms_norm, add_rms_norm,   glu,
+                              conv_norm_silu, attention, conv0,    layer_norm_relu};
 
 } // namespace
 } // namespace avx2
@@ -582,7 +610,9 @@ const AudioKernels * audio_kernels() {
 
 namespace ga {
 
-const AudioKernels * audio_kernels() { return nullptr; }
+const AudioKernels * audio_kernels() {
+    return nullptr;
+}
 
 } // namespace ga
 

@@ -67,15 +67,15 @@ struct AudioKernels {
     // out = first half * sigmoid(second half); n: of out
     void (*glu)(const float * h, int64_t n, float * out);
     // out = clamp(SiLU(RMS(sum of rows[tap] * kernel[tap]) * weight)); without a weight no RMS. kernel: [n_taps][n]
-    void (*conv_norm_silu)(const float * const * rows, int n_taps, const float * kernel, const float * weight, float eps,
-                           float min, float max, int64_t n, float * out);
+    void (*conv_norm_silu)(const float * const * rows, int n_taps, const float * kernel, const float * weight,
+                           float eps, float min, float max, int64_t n, float * out);
     // keys, values: the last n_keys of the window, oldest first; each [n_head * head_dim]
-    void (*attention)(const AttentionArgs & args, const float * q, const float * const * keys, const float * const * values,
-                      int n_keys, float * out);
+    void (*attention)(const AttentionArgs & args, const float * q, const float * const * keys,
+                      const float * const * values, int n_keys, float * out);
     // One row of the first convolution: n_positions outputs of n_channels from patches of 9; LayerNorm over channels with a
     // weight (null: none), ReLU. kernel: [9][n_channels]. Patch p, tap (time t, mel m) is frames[t][2 p - 1 + m], frames null: 0.
-    void (*conv0)(const float * const * frames, int64_t n_positions, const float * kernel, const float * weight, float eps,
-                  int64_t n_channels, float * out);
+    void (*conv0)(const float * const * frames, int64_t n_positions, const float * kernel, const float * weight,
+                  float eps, int64_t n_channels, float * out);
     // out = ReLU(LayerNorm(x) * weight); without a weight ReLU alone. May be in place.
     void (*layer_norm_relu)(const float * x, const float * weight, float eps, int64_t n, float * out);
 };

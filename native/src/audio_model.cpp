@@ -60,11 +60,13 @@ ga_projector read_projector(const GgufFile & file) {
     if (*type == "gemma4ua") {
         return GA_PROJECTOR_GEMMA4UA;
     }
-    fail(GA_ERROR_UNSUPPORTED, "%s: projector type \"%s\" is not Gemma 4 audio (gemma4a, gemma4ua)", file.path().c_str(),
-         type->c_str());
+    fail(GA_ERROR_UNSUPPORTED, "%s: projector type \"%s\" is not Gemma 4 audio (gemma4a, gemma4ua)",
+         file.path().c_str(), type->c_str());
 }
 
-bool has_prefix(const std::string & text, const std::string & prefix) { return text.rfind(prefix, 0) == 0; }
+bool has_prefix(const std::string & text, const std::string & prefix) {
+    return text.rfind(prefix, 0) == 0;
+}
 
 bool has_suffix(const std::string & text, const std::string & suffix) {
     return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
@@ -75,7 +77,8 @@ void refuse_unknown_terms(const GgufFile & file) {
     for (const TensorInfo & info : file.tensors()) {
         const bool bias = has_suffix(info.name, ".bias") && has_prefix(info.name, "a.") &&
                           !has_prefix(info.name, "a.pre_encode.out.");
-        const bool k_scale = has_prefix(info.name, "a.blk.") && info.name.find(".per_dim_k_scale.") != std::string::npos;
+        const bool k_scale =
+            has_prefix(info.name, "a.blk.") && info.name.find(".per_dim_k_scale.") != std::string::npos;
         if (bias || k_scale || has_prefix(info.name, "mm.a.soft_emb_norm.")) {
             fail(GA_ERROR_UNSUPPORTED, "%s: the tensor %s is not part of Gemma 4's audio encoder", file.path().c_str(),
                  info.name.c_str());
@@ -117,7 +120,7 @@ std::vector<float> transposed(const std::vector<float> & values, int64_t n0, int
     std::vector<float> result(values.size());
     for (int64_t j = 0; j < n1; j++) {
         for (int64_t i = 0; i < n0; i++) {
-            result[(size_t) (i * n1 + j)] = values[(size_t) (j * n0 + i)];
+            result[(size_t)(i * n1 + j)] = values[(size_t)(j * n0 + i)];
         }
     }
     return result;
@@ -128,27 +131,27 @@ std::vector<float> relative_keys(const std::vector<float> & rel, int64_t width, 
     constexpr int n = AudioModel::attn_window;
     const int64_t n_times = width / 2;
     const double step = std::log(10000.0) / static_cast<double>(std::max<int64_t>(n_times - 1, 1));
-    std::vector<double> sinusoids((size_t) (width * n)); // [value][distance]
+    std::vector<double> sinusoids((size_t)(width * n)); // [value][distance]
     for (int p = 0; p < n; p++) {
         const double distance = n - 1 - p;
         for (int64_t i = 0; i < n_times; i++) {
             const double angle = distance * std::exp(static_cast<double>(i) * -step);
-            sinusoids[(size_t) (i * n + p)] = std::sin(angle);
-            sinusoids[(size_t) ((n_times + i) * n + p)] = std::cos(angle);
+            sinusoids[(size_t)(i * n + p)] = std::sin(angle);
+            sinusoids[(size_t)((n_times + i) * n + p)] = std::cos(angle);
         }
     }
-    std::vector<float> keys((size_t) (width * n));
+    std::vector<float> keys((size_t)(width * n));
     for (int64_t out = 0; out < width; out++) {
         double sums[n] = {};
         for (int64_t in = 0; in < width; in++) {
-            const double weight = rel[(size_t) (out * width + in)];
+            const double weight = rel[(size_t)(out * width + in)];
             for (int p = 0; p < n; p++) {
-                sums[p] += weight * sinusoids[(size_t) (in * n + p)];
+                sums[p] += weight * sinusoids[(size_t)(in * n + p)];
             }
         }
         const int64_t head = out / head_dim;
         for (int p = 0; p < n; p++) {
-            keys[(size_t) ((head * n + p) * head_dim + out % head_dim)] = static_cast<float>(sums[p]);
+            keys[(size_t)((head * n + p) * head_dim + out % head_dim)] = static_cast<float>(sums[p]);
         }
     }
     return keys;
@@ -224,11 +227,11 @@ void AudioModel::declare_conformer(const GgufFile & file) {
     conv0_norm = weights_.optional("a.conv1d.0.norm.weight", {c0}, Use::Elementwise);
     const std::vector<float> k1 = weights_.read_f32(kernel1.name, {3, 3, c0, c1});
     for (int64_t time = 0; time < 3; time++) {
-        std::vector<float> matrix((size_t) (3 * c0 * c1));
+        std::vector<float> matrix((size_t)(3 * c0 * c1));
         for (int64_t out = 0; out < c1; out++) {
             for (int64_t mel = 0; mel < 3; mel++) {
                 for (int64_t in = 0; in < c0; in++) {
-                    matrix[(size_t) ((out * 3 + mel) * c0 + in)] = k1[(size_t) (((out * c0 + in) * 3 + time) * 3 + mel)];
+                    matrix[(size_t)((out * 3 + mel) * c0 + in)] = k1[(size_t)(((out * c0 + in) * 3 + time) * 3 + mel)];
                 }
             }
         }
@@ -246,9 +249,10 @@ void AudioModel::declare_conformer(const GgufFile & file) {
         out_weight = weights_.require("a.pre_encode.out.weight", {width_, n_encoder_out_}, Use::Multiply);
         out_bias = weights_.optional("a.pre_encode.out.bias", {n_encoder_out_}, Use::Elementwise);
     } else if (n_encoder_out_ != width_) {
-        fail(GA_ERROR_FORMAT, "%s: a.pre_encode.out.weight is missing, and mm.a.input_projection.weight takes %lld values "
-             "where a layer gives %lld", file.path().c_str(), static_cast<long long>(n_encoder_out_),
-             static_cast<long long>(width_));
+        fail(GA_ERROR_FORMAT,
+             "%s: a.pre_encode.out.weight is missing, and mm.a.input_projection.weight takes %lld values "
+             "where a layer gives %lld",
+             file.path().c_str(), static_cast<long long>(n_encoder_out_), static_cast<long long>(width_));
     }
 }
 
@@ -259,7 +263,8 @@ ClippableLinear AudioModel::linear(const GgufFile & file, const std::string & na
         min = weights_.scalar(name + "." + side + "_min").value_or(min);
         max = weights_.scalar(name + "." + side + "_max").value_or(max);
         if (!(min <= max)) { // NaN too
-            fail(GA_ERROR_FORMAT, "%s: %s clamps its %s to [%g, %g]", file.path().c_str(), name.c_str(), side, min, max);
+            fail(GA_ERROR_FORMAT, "%s: %s clamps its %s to [%g, %g]", file.path().c_str(), name.c_str(), side, min,
+                 max);
         }
     };
     bounds("input", result.in_min, result.in_max);
@@ -293,7 +298,7 @@ void AudioModel::declare_layer(const GgufFile & file, int index) {
     layer.attn_out = linear(file, prefix + "attn_out", width_, width_);
     const int64_t dim = head_dim();
     // The converter has applied softplus to per_dim_scale.
-    std::vector<float> scale((size_t) dim, 1.0f);
+    std::vector<float> scale((size_t)dim, 1.0f);
     if (file.find_tensor(prefix + "per_dim_scale.weight")) {
         scale = weights_.read_f32(prefix + "per_dim_scale.weight", {dim});
     }
@@ -303,8 +308,8 @@ void AudioModel::declare_layer(const GgufFile & file, int index) {
     layer.q_scale = weights_.constant(prefix + "q_scale", {dim}, std::move(scale));
     if (file.find_tensor(prefix + "attn_k_rel.weight")) {
         const std::vector<float> rel = weights_.read_f32(prefix + "attn_k_rel.weight", {width_, width_});
-        layer.rel_keys = weights_.constant(prefix + "rel_keys", {dim, attn_window, n_head_},
-                                           relative_keys(rel, width_, dim));
+        layer.rel_keys =
+            weights_.constant(prefix + "rel_keys", {dim, attn_window, n_head_}, relative_keys(rel, width_, dim));
     }
     layer.attn_post_norm = norm("attn_post_norm");
 
@@ -313,7 +318,8 @@ void AudioModel::declare_layer(const GgufFile & file, int index) {
     layer.conv_in = linear(file, prefix + "conv_pw1", width_, 2 * width_);
     layer.conv_out = linear(file, prefix + "conv_pw2", width_, width_);
     const std::vector<float> taps = weights_.read_f32(prefix + "conv_dw.weight", {conv_taps, width_});
-    layer.conv_kernel = weights_.constant(prefix + "conv_kernel", {width_, conv_taps}, transposed(taps, conv_taps, width_));
+    layer.conv_kernel =
+        weights_.constant(prefix + "conv_kernel", {width_, conv_taps}, transposed(taps, conv_taps, width_));
 
     layer.ffn_second = feed_forward("_1");
     layer.out_norm = norm("ln2");

@@ -37,10 +37,10 @@ struct AudioFeedForward {
 struct AudioLayer {
     AudioFeedForward ffn_first;
 
-    ggml_tensor * attn_pre_norm = nullptr;  // [width]
-    ClippableLinear q, k, v, attn_out;      // [width, width]
-    ggml_tensor * q_scale = nullptr;        // [head_dim]: per_dim_scale and the constant factors of q
-    ggml_tensor * rel_keys = nullptr;       // [head_dim, 12, n_head]: keys of the distances 11 ... 0; null: no such term
+    ggml_tensor * attn_pre_norm = nullptr; // [width]
+    ClippableLinear q, k, v, attn_out;     // [width, width]
+    ggml_tensor * q_scale = nullptr;       // [head_dim]: per_dim_scale and the constant factors of q
+    ggml_tensor * rel_keys = nullptr;      // [head_dim, 12, n_head]: keys of the distances 11 ... 0; null: no such term
     ggml_tensor * attn_post_norm = nullptr; // [width]
 
     ggml_tensor * conv_pre_norm = nullptr;  // [width]: `conv_norm` in the files
@@ -54,7 +54,7 @@ struct AudioLayer {
 };
 
 class AudioModel {
-public:
+  public:
     static constexpr int attn_window = 12; // keys a query sees, itself included
     static constexpr int conv_taps = 5;    // of the depthwise convolution
     static constexpr float norm_eps = 1e-6f;
@@ -74,12 +74,12 @@ public:
     const WeightSet & weights() const { return weights_; }
 
     // Subsampling: kernels as matrices on channels-last data, a norm each (null: skipped).
-    ggml_tensor * conv0 = nullptr;        // [9 (time, mel), channels 0]
-    ggml_tensor * conv0_taps = nullptr;   // the same, [channels 0, 9]
-    ggml_tensor * conv0_norm = nullptr;   // [channels 0]
-    ggml_tensor * conv1[3] = {};          // one a time step: [3 (mel) x channels 0, channels 1]
-    ggml_tensor * conv1_norm = nullptr;   // [channels 1]
-    ggml_tensor * conv_linear = nullptr;  // [32 x channels 1, width]
+    ggml_tensor * conv0 = nullptr;       // [9 (time, mel), channels 0]
+    ggml_tensor * conv0_taps = nullptr;  // the same, [channels 0, 9]
+    ggml_tensor * conv0_norm = nullptr;  // [channels 0]
+    ggml_tensor * conv1[3] = {};         // one a time step: [3 (mel) x channels 0, channels 1]
+    ggml_tensor * conv1_norm = nullptr;  // [channels 1]
+    ggml_tensor * conv_linear = nullptr; // [32 x channels 1, width]
 
     std::vector<AudioLayer> layers;
 
@@ -87,7 +87,7 @@ public:
     ggml_tensor * out_bias = nullptr;   // [n_encoder_out]
     ggml_tensor * projection = nullptr; // [n_encoder_out, n_embd_out]
 
-private:
+  private:
     void declare_conformer(const GgufFile & file);
     void declare_layer(const GgufFile & file, int index);
     ClippableLinear linear(const GgufFile & file, const std::string & name, int64_t n_in, int64_t n_out);

@@ -12,7 +12,9 @@ constexpr int64_t kRowsPerUnit = 16;  // of the steps between products
 constexpr int64_t kPanelsPerUnit = 4; // of a product
 
 // Null for a tensor the model does not have.
-float * floats(const ggml_tensor * tensor) { return tensor ? static_cast<float *>(tensor->data) : nullptr; }
+float * floats(const ggml_tensor * tensor) {
+    return tensor ? static_cast<float *>(tensor->data) : nullptr;
+}
 
 // Row t of a clip, counted from its first new one: negative ones are the last of its n_past carried rows.
 struct RowsOf {
@@ -47,16 +49,16 @@ ggml_tensor * AudioOps::node(int64_t ne0, int64_t ne1, int64_t ne2, std::vector<
             mine.run(out, unit);
         }
     };
-    return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne0, ne1, ne2, 1, inputs.data(), static_cast<int>(inputs.size()), take_units,
-                          GGML_N_TASKS_MAX, &node);
+    return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne0, ne1, ne2, 1, inputs.data(), static_cast<int>(inputs.size()),
+                          take_units, GGML_N_TASKS_MAX, &node);
 }
 
 const RowRun & AudioOps::run_of(int64_t row, int64_t & index) const {
     index = 0;
-    while (row >= runs_[(size_t) index].first + runs_[(size_t) index].n) {
+    while (row >= runs_[(size_t)index].first + runs_[(size_t)index].n) {
         index++;
     }
-    return runs_[(size_t) index];
+    return runs_[(size_t)index];
 }
 
 ggml_tensor * AudioOps::multiply(ggml_tensor * weight, ggml_tensor * x, const AfterProduct & after) {
@@ -88,8 +90,8 @@ ggml_tensor * AudioOps::rms_norm(ggml_tensor * x, ggml_tensor * weight, float mi
                 [this, x, weight, min, max](ggml_tensor * out, int64_t first, int64_t n) {
                     const int64_t width = x->ne[0];
                     for (int64_t row = first; row < first + n; row++) {
-                        kernels_.rms_norm(floats(x) + row * width, floats(weight),
-                                          AudioModel::norm_eps, min, max, width, floats(out) + row * width);
+                        kernels_.rms_norm(floats(x) + row * width, floats(weight), AudioModel::norm_eps, min, max,
+                                          width, floats(out) + row * width);
                     }
                 });
 }
@@ -99,15 +101,15 @@ ggml_tensor * AudioOps::add_rms_norm(ggml_tensor * x, ggml_tensor * h, ggml_tens
                 [this, x, h, weight, scale](ggml_tensor * out, int64_t first, int64_t n) {
                     const int64_t width = x->ne[0];
                     for (int64_t row = first; row < first + n; row++) {
-                        kernels_.add_rms_norm(floats(x) + row * width, floats(h) + row * width,
-                                              floats(weight), AudioModel::norm_eps, scale,
-                                              width, floats(out) + row * width);
+                        kernels_.add_rms_norm(floats(x) + row * width, floats(h) + row * width, floats(weight),
+                                              AudioModel::norm_eps, scale, width, floats(out) + row * width);
                     }
                 });
 }
 
-ggml_tensor * AudioOps::attention(const AudioLayer & layer, int64_t n_head, float k_scale, float soft_cap, ggml_tensor * q,
-                                  ggml_tensor * k, ggml_tensor * past_k, ggml_tensor * v, ggml_tensor * past_v) {
+ggml_tensor * AudioOps::attention(const AudioLayer & layer, int64_t n_head, float k_scale, float soft_cap,
+                                  ggml_tensor * q, ggml_tensor * k, ggml_tensor * past_k, ggml_tensor * v,
+                                  ggml_tensor * past_v) {
     AttentionArgs args;
     args.n_head = n_head;
     args.head_dim = q->ne[0] / n_head;
@@ -127,9 +129,11 @@ ggml_tensor * AudioOps::attention(const AudioLayer & layer, int64_t n_head, floa
                     for (int64_t row = first; row < first + n; row++) {
                         int64_t index;
                         const RowRun & run = run_of(row, index);
-                        const RowsOf key_rows(k, past_k, n_clips, run, index), value_rows(v, past_v, n_clips, run, index);
+                        const RowsOf key_rows(k, past_k, n_clips, run, index),
+                            value_rows(v, past_v, n_clips, run, index);
                         const int64_t t = row - run.first;
-                        const int n_keys = static_cast<int>(std::min<int64_t>(AudioModel::attn_window, run.age + t + 1));
+                        const int n_keys =
+                            static_cast<int>(std::min<int64_t>(AudioModel::attn_window, run.age + t + 1));
                         const float * keys[AudioModel::attn_window];
                         const float * values[AudioModel::attn_window];
                         for (int j = 0; j < n_keys; j++) {
@@ -165,9 +169,8 @@ ggml_tensor * AudioOps::conv(const AudioLayer & layer, ggml_tensor * x, ggml_ten
                         for (int tap = 0; tap < AudioModel::conv_taps; tap++) {
                             taps[tap] = rows(row - run.first - (AudioModel::conv_taps - 1) + tap);
                         }
-                        kernels_.conv_norm_silu(taps, AudioModel::conv_taps, floats(kernel),
-                                                floats(weight), AudioModel::norm_eps, min,
-                                                max, x->ne[0], floats(out) + row * x->ne[0]);
+                        kernels_.conv_norm_silu(taps, AudioModel::conv_taps, floats(kernel), floats(weight),
+                                                AudioModel::norm_eps, min, max, x->ne[0], floats(out) + row * x->ne[0]);
                     }
                 });
 }
@@ -175,11 +178,11 @@ ggml_tensor * AudioOps::conv(const AudioLayer & layer, ggml_tensor * x, ggml_ten
 ggml_tensor * AudioOps::carry(ggml_tensor * x, ggml_tensor * past) {
     const int64_t n_clips = static_cast<int64_t>(runs_.size()), n_past = past->ne[1] / n_clips;
     return node(x->ne[0], past->ne[1], 1, {x, past}, n_clips, 1, [=](ggml_tensor * out, int64_t first, int64_t) {
-        const RowRun & run = runs_[(size_t) first];
+        const RowRun & run = runs_[(size_t)first];
         const RowsOf rows(x, past, n_clips, run, first);
         for (int64_t i = 0; i < n_past; i++) {
             std::memcpy(floats(out) + (first * n_past + i) * x->ne[0], rows(run.n - n_past + i),
-                        (size_t) x->ne[0] * sizeof(float));
+                        (size_t)x->ne[0] * sizeof(float));
         }
     });
 }
@@ -194,15 +197,14 @@ ggml_tensor * AudioOps::conv0(const AudioModel & model, FrameRows frames) {
                     const int64_t size = (n_positions + 1) * n_channels;
                     for (int64_t row = first; row < first + n; row++) {
                         float * to = floats(out) + row * size;
-                        const auto & three = frames[(size_t) row];
+                        const auto & three = frames[(size_t)row];
                         if (!three[1]) { // no such row: zeros, as LayerNorm and ReLU leave them
                             std::fill_n(to, size, 0.0f);
                             continue;
                         }
                         std::fill_n(to, n_channels, 0.0f);
-                        kernels_.conv0(three.data(), n_positions, floats(kernel),
-                                       floats(weight), AudioModel::norm_eps, n_channels,
-                                       to + n_channels);
+                        kernels_.conv0(three.data(), n_positions, floats(kernel), floats(weight), AudioModel::norm_eps,
+                                       n_channels, to + n_channels);
                     }
                 });
 }
@@ -234,8 +236,8 @@ ggml_tensor * AudioOps::conv1(const AudioModel & model, ggml_tensor * x, int64_t
                     mine.out = floats(out) + first * n_positions * c1;
                     kernels_.matmul(mine, 0, (c1 + kernels_.panel - 1) / kernels_.panel);
                     for (int64_t row = 0; row < mine.x.n; row++) {
-                        kernels_.layer_norm_relu(mine.out + row * c1, floats(weight),
-                                                 AudioModel::norm_eps, c1, mine.out + row * c1);
+                        kernels_.layer_norm_relu(mine.out + row * c1, floats(weight), AudioModel::norm_eps, c1,
+                                                 mine.out + row * c1);
                     }
                 });
 }

@@ -37,7 +37,7 @@ struct RowRun {
 using FrameRows = std::vector<std::array<const float *, 3>>;
 
 class AudioOps {
-public:
+  public:
     // The nodes' work is described here: the object must live until the graph has run.
     AudioOps(ggml_context * ctx, const AudioKernels & kernels, std::vector<RowRun> runs)
         : ctx_(ctx), kernels_(kernels), runs_(std::move(runs)) {}
@@ -65,15 +65,15 @@ public:
     // Second convolution, LayerNorm, ReLU: [c1, n_mel / 4, slots]
     ggml_tensor * conv1(const AudioModel & model, ggml_tensor * x, int64_t n_slots);
 
-private:
+  private:
     struct Node {
         std::function<void(ggml_tensor * out, int64_t unit)> run;
         int64_t n_units = 0;
         std::atomic<int64_t> next{0};
     };
     // run(out, first, n) for every piece of `total` things, about `size` at a time.
-    ggml_tensor * node(int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs, int64_t total, int64_t size,
-                       std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run);
+    ggml_tensor * node(int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs, int64_t total,
+                       int64_t size, std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run);
     const RowRun & run_of(int64_t row, int64_t & index) const;
 
     ggml_context * ctx_;

@@ -15,8 +15,12 @@ constexpr double kFloor = 1e-3;
 constexpr double kMaxHz = 8000.0;
 constexpr double kPi = 3.14159265358979323846;
 
-double hz_to_mel(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
-double mel_to_hz(double mel) { return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0); }
+double hz_to_mel(double hz) {
+    return 2595.0 * std::log10(1.0 + hz / 700.0);
+}
+double mel_to_hz(double mel) {
+    return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0);
+}
 
 struct Spectrum {
     double re[kHalf];
@@ -34,8 +38,8 @@ struct Mel::Tables {
     };
 
     float hann[window];
-    double fft_cos[kHalf], fft_sin[kHalf];     // exp(-2 pi i k / 256)
-    double real_cos[kHalf], real_sin[kHalf];   // exp(-2 pi i k / 512)
+    double fft_cos[kHalf], fft_sin[kHalf];   // exp(-2 pi i k / 256)
+    double real_cos[kHalf], real_sin[kHalf]; // exp(-2 pi i k / 512)
     Filter filters[n_bins];
     std::vector<double> filter_weights;
 
@@ -130,7 +134,7 @@ size_t Mel::n_ready() const {
 }
 
 void Mel::push(const float * samples, size_t n_samples) {
-    samples_.erase(samples_.begin(), samples_.begin() + (std::ptrdiff_t) first_);
+    samples_.erase(samples_.begin(), samples_.begin() + (std::ptrdiff_t)first_);
     first_ = 0;
     samples_.insert(samples_.end(), samples, samples + n_samples);
 }

@@ -18,11 +18,11 @@
 namespace ga {
 
 class Mel {
-public:
-    static constexpr int n_bins = 128;     // values of a frame
-    static constexpr int window = 320;     // samples of a frame
-    static constexpr int hop = 160;        // samples between the starts of two frames
-    static constexpr int left_pad = 160;   // zeros in front of the first sample
+  public:
+    static constexpr int n_bins = 128;   // values of a frame
+    static constexpr int window = 320;   // samples of a frame
+    static constexpr int hop = 160;      // samples between the starts of two frames
+    static constexpr int left_pad = 160; // zeros in front of the first sample
     static constexpr int n_fft = 512;
 
     Mel();
@@ -35,7 +35,7 @@ public:
     // Frames of a whole clip of n samples.
     static size_t n_frames(size_t n_samples);
 
-private:
+  private:
     struct Tables;
     void compute(const float * samples, float * frame) const;
 

@@ -20,7 +20,7 @@ namespace {
 
 int failures = 0;
 
-#define CHECK(condition, ...)                                                                                              \
+#define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
             failures++;                                                                                                \
@@ -34,11 +34,11 @@ int failures = 0;
 
 struct Shape {
     int64_t width = 32, heads = 4, layers = 2, ff = 64, c0 = 8, c1 = 4, encoder_out = 40, text = 24;
-    bool norms = true;     // the optional ones
-    bool rel = true;       // attn_k_rel, per_dim_scale
+    bool norms = true; // the optional ones
+    bool rel = true;   // attn_k_rel, per_dim_scale
     bool clamps = true;
-    bool output = true;    // a.pre_encode.out
-    bool raw = false;      // gemma4ua
+    bool output = true; // a.pre_encode.out
+    bool raw = false;   // gemma4ua
     ggml_type type = GGML_TYPE_F32;
 };
 
@@ -95,8 +95,8 @@ Model random_model(const Shape & s, unsigned seed) {
         matrix(name, n_in, n_out);
         if (s.clamps) {
             // Tight enough to bite; now and then a bound is missing.
-            for (const auto & [bound, sign] : {std::pair("input_min", -1.0f), {"input_max", 1.0f}, {"output_min", -1.0f},
-                                               {"output_max", 1.0f}}) {
+            for (const auto & [bound, sign] :
+                 {std::pair("input_min", -1.0f), {"input_max", 1.0f}, {"output_min", -1.0f}, {"output_max", 1.0f}}) {
                 if (random() % 5 > 0) {
                     add(name + "." + bound, {1}, sign * 1.1f, 0.1f);
                 }
@@ -202,7 +202,9 @@ Row rms(const Row & x, const Tensor * weight) {
     return y;
 }
 
-Row norm_if(const Row & x, const Tensor * weight) { return weight ? rms(x, weight) : x; }
+Row norm_if(const Row & x, const Tensor * weight) {
+    return weight ? rms(x, weight) : x;
+}
 
 Row times(const Tensor & weight, const Row & x) {
     Row y(static_cast<size_t>(weight.ne[1]), 0.0);
@@ -230,7 +232,9 @@ Row clamped_linear(const Model & model, const std::string & name, Row x) {
     return y;
 }
 
-double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+double sigmoid(double x) {
+    return 1.0 / (1.0 + std::exp(-x));
+}
 
 struct Map { // [time][mel][channel]
     int64_t time = 0, mel = 0, channels = 0;
@@ -282,7 +286,8 @@ void half_ffn(const Model & model, const std::string & b, const std::string & su
         for (double & v : h) {
             v *= sigmoid(v);
         }
-        h = norm_if(clamped_linear(model, b + "ffn_down" + suffix, h), model.find(b + "ffn_post_norm" + suffix + ".weight"));
+        h = norm_if(clamped_linear(model, b + "ffn_down" + suffix, h),
+                    model.find(b + "ffn_post_norm" + suffix + ".weight"));
         for (size_t i = 0; i < row.size(); i++) {
             row[i] += 0.5 * h[i];
         }
@@ -334,8 +339,8 @@ void attend(const Model & model, const std::string & b, Rows & x) {
             }
             for (int64_t key = first; key <= t; key++) {
                 for (int64_t i = head * dim; i < (head + 1) * dim; i++) {
-                    out[static_cast<size_t>(i)] +=
-                        p[static_cast<size_t>(key - first)] / total * v[static_cast<size_t>(key)][static_cast<size_t>(i)];
+                    out[static_cast<size_t>(i)] += p[static_cast<size_t>(key - first)] / total *
+                                                   v[static_cast<size_t>(key)][static_cast<size_t>(i)];
                 }
             }
         }
@@ -390,7 +395,8 @@ Rows by_definition(const Model & model, const std::vector<float> & frames, Rows 
         const size_t n = static_cast<size_t>(map.mel * map.channels);
         for (size_t t = 0; t < static_cast<size_t>(map.time); t++) {
             const auto begin = map.data.begin() + static_cast<std::ptrdiff_t>(t * n);
-            x.push_back(times(model.get("a.input_projection.weight"), Row(begin, begin + static_cast<std::ptrdiff_t>(n))));
+            x.push_back(
+                times(model.get("a.input_projection.weight"), Row(begin, begin + static_cast<std::ptrdiff_t>(n))));
         }
         for (int64_t i = 0; i < model.shape.layers; i++) {
             const std::string b = "a.blk." + std::to_string(i) + ".";
@@ -466,7 +472,8 @@ Result encode(Engine & engine, const std::vector<float> & frames, size_t largest
         engine.encoder.encode(pieces);
         at += count;
         const size_t expected = static_cast<size_t>(engine.encoder.n_tokens(static_cast<int64_t>(at), end));
-        CHECK(result.embeddings.size() == expected * static_cast<size_t>(engine.model.n_embd_out()), "tokens on the way");
+        CHECK(result.embeddings.size() == expected * static_cast<size_t>(engine.model.n_embd_out()),
+              "tokens on the way");
     }
     return result;
 }
@@ -530,17 +537,17 @@ void test_definition(bool plain) {
             Rows encoder_out;
             const std::vector<float> embeddings = flat(by_definition(model, frames, &encoder_out));
             const int64_t expected = shape.raw ? n : ((n + 1) / 2 + 1) / 2;
-            CHECK(ours.embeddings.size() == static_cast<size_t>(expected * shape.text), "model %u, %d frames", seed, (int) n);
+            CHECK(ours.embeddings.size() == static_cast<size_t>(expected * shape.text), "model %u, %d frames", seed,
+                  (int)n);
             // Half-precision models: ggml rounds activations too, and these errors add up over the layers.
             const bool exact = shape.type == GGML_TYPE_F32 || (!plain && ga::audio_kernels());
             const double bound = exact ? 2e-5 : 6e-2;
             const double difference = largest_difference(ours.embeddings, embeddings);
-            CHECK(difference < bound, "model %u, %d frames: %g", seed, (int) n, difference);
+            CHECK(difference < bound, "model %u, %d frames: %g", seed, (int)n, difference);
             const double inner = largest_difference(ours.encoder_out, flat(encoder_out));
-            CHECK(inner < bound, "model %u, %d frames, encoder: %g", seed, (int) n, inner);
+            CHECK(inner < bound, "model %u, %d frames, encoder: %g", seed, (int)n, inner);
             const double cosine = worst_cosine(ours.embeddings, embeddings, static_cast<size_t>(shape.text));
-            CHECK(cosine > (exact ? 0.999999 : 0.999), "model %u, %d frames: %.8f", seed, (int) n,
-                  cosine);
+            CHECK(cosine > (exact ? 0.999999 : 0.999), "model %u, %d frames: %.8f", seed, (int)n, cosine);
         }
     }
 }
@@ -647,8 +654,8 @@ void test_clips() {
         Engine engine(write_gguf(random_model(shape, 400)));
         ga::Timings timings;
         // Token counts: (samples, gemma4a, gemma4ua).
-        const size_t counts[][3] = {{0, 0, 0},       {1, 0, 1},      {160, 0, 1},      {161, 1, 1},    {640, 1, 1},
-                                    {641, 1, 2},     {801, 2, 2},    {16000, 25, 25},  {16001, 25, 26}, {480000, 750, 750}};
+        const size_t counts[][3] = {{0, 0, 0},   {1, 0, 1},   {160, 0, 1},     {161, 1, 1},     {640, 1, 1},
+                                    {641, 1, 2}, {801, 2, 2}, {16000, 25, 25}, {16001, 25, 26}, {480000, 750, 750}};
         for (const auto & count : counts) {
             ga::AudioClip clip(engine.encoder, timings);
             const std::vector<float> samples = random_samples(count[0], 1);
@@ -695,7 +702,9 @@ void test_clips() {
             CHECK(status_of([&] { clip.push(broken.data(), broken.size()); }) == refused, "%f", bad);
             CHECK(clip.count() == 0, "nothing was taken");
         }
-        CHECK(status_of([&] { ga::AudioClip::push_batch({{&clip, samples.data(), 1, false}, {&clip, samples.data(), 1, false}}); }) == refused,
+        CHECK(status_of([&] {
+                  ga::AudioClip::push_batch({{&clip, samples.data(), 1, false}, {&clip, samples.data(), 1, false}});
+              }) == refused,
               "a clip twice");
         clip.push(samples.data(), samples.size());
         CHECK(status_of([&] { clip.keep_encoder(); }) == refused, "too late");
@@ -739,7 +748,8 @@ void test_cancel() {
         cancelled.push(samples.data() + 12345, samples.size() - 12345);
     }
     cancelled.finish();
-    const double difference = largest_difference(embeddings_of(plain, engine.model), embeddings_of(cancelled, engine.model));
+    const double difference =
+        largest_difference(embeddings_of(plain, engine.model), embeddings_of(cancelled, engine.model));
     CHECK(difference < 1e-5, "%g", difference);
 }
 
@@ -807,16 +817,18 @@ void test_damaged_files() {
     refused("a layer far away", GA_ERROR_FORMAT, "audio layers", [](Model & m) {
         m.tensors["a.blk.99999999999999999999.ln2.weight"] = {{32}, std::vector<float>(32, 1.0f)};
     });
-    refused("architecture", GA_ERROR_UNSUPPORTED, "llama", [](Model & m) { m.strings["general.architecture"] = "llama"; });
+    refused("architecture", GA_ERROR_UNSUPPORTED, "llama",
+            [](Model & m) { m.strings["general.architecture"] = "llama"; });
     refused("projector", GA_ERROR_UNSUPPORTED, "ultravox",
             [](Model & m) { m.strings["clip.audio.projector_type"] = "ultravox"; });
     refused("no projector", GA_ERROR_FORMAT, "projector_type",
             [](Model & m) { m.strings.erase("clip.audio.projector_type"); });
     refused("unknown term", GA_ERROR_UNSUPPORTED, "a.conv1d.0.bias",
             [](Model & m) { m.tensors["a.conv1d.0.bias"] = {{8}, std::vector<float>(8, 1.0f)}; });
-    refused("raw frames of another size", GA_ERROR_FORMAT, "mm.a.input_projection.weight", [](Model & m) {
-        m.tensors["mm.a.input_projection.weight"] = {{320, 24}, std::vector<float>(320 * 24, 0.0f)};
-    }, true);
+    refused(
+        "raw frames of another size", GA_ERROR_FORMAT, "mm.a.input_projection.weight",
+        [](Model & m) { m.tensors["mm.a.input_projection.weight"] = {{320, 24}, std::vector<float>(320 * 24, 0.0f)}; },
+        true);
 }
 
 } // namespace

@@ -14,7 +14,7 @@ namespace {
 
 int failures = 0;
 
-#define CHECK(condition, ...)                                                                                              \
+#define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
             failures++;                                                                                                \
@@ -85,14 +85,16 @@ void test_definition() {
     }
     CHECK(worst < 1e-5, "largest difference %g", worst);
     const std::vector<float> silence = whole(std::vector<float>(2000, 0.0f));
-    CHECK(std::all_of(silence.begin(), silence.end(), [](float v) { return v == std::log(0.001f); }), "silence is the floor");
+    CHECK(std::all_of(silence.begin(), silence.end(), [](float v) { return v == std::log(0.001f); }),
+          "silence is the floor");
 }
 
 void test_counts() {
-    const size_t cases[][2] = {{0, 0},     {1, 0},     {160, 0},     {161, 1},       {320, 1},
-                               {321, 2},   {480, 2},   {481, 3},     {16000, 99},    {480000, 2999}};
+    const size_t cases[][2] = {{0, 0},   {1, 0},   {160, 0}, {161, 1},    {320, 1},
+                               {321, 2}, {480, 2}, {481, 3}, {16000, 99}, {480000, 2999}};
     for (const auto & [n_samples, n_frames] : cases) {
-        CHECK(ga::Mel::n_frames(n_samples) == n_frames, "%zu samples: %zu frames", n_samples, ga::Mel::n_frames(n_samples));
+        CHECK(ga::Mel::n_frames(n_samples) == n_frames, "%zu samples: %zu frames", n_samples,
+              ga::Mel::n_frames(n_samples));
         CHECK(whole(noise_and_tone(n_samples, 2)).size() == n_frames * 128, "%zu samples", n_samples);
     }
 }

@@ -86,6 +86,31 @@ class PromptEncoder:
         )
 
 
+def reading_exercises(
+    exchanges: list[Exchange], encoder: PromptEncoder, rng: np.random.Generator
+) -> PackedPrompts:
+    """Questions without a recording: the transcript is given, only what follows its colon is to be answered.
+
+    They teach adding, counting and finding a word at the price of a few dozen rows each, four to a sequence.
+    """
+    pairs, given = [], []
+    for exchange in exchanges:
+        answer = encoder.ids(exchange.answer)
+        at = answer.index(encoder.ids(":")[0]) + 1
+        pairs.append((encoder.prompt(exchange.prompt), answer + encoder.stop))
+        given.append(at)
+    rows = [pairs[i : i + 4] for i in range(0, len(pairs), 4)]
+    packed = encoder.pack([0] * len(rows), rows)
+    for row, start in enumerate(range(0, len(pairs), 4)):
+        column = 0
+        for (_, answer), at in zip(rows[row], given[start : start + 4], strict=True):
+            packed.targets[row, column : column + at] = -100
+            column += len(answer)
+    # As far from the start as behind a recording of 1 to 4 seconds.
+    packed.positions[:, len(encoder.prefix) :] += int(rng.integers(25, 100))
+    return packed
+
+
 @dataclass
 class Batch:
     """Features of clips, their words for CTC (concatenated), and their packed prompts.

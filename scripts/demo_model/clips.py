@@ -98,10 +98,16 @@ def _shares_by_rarity(sentences: list[list[str]]) -> np.ndarray:
 
 
 class ClipSource:
-    """Endless augmented training clips. Not thread-safe; all chance comes from the generator passed in."""
+    """Endless augmented training clips. Not thread-safe; all chance comes from the generator passed in.
 
-    def __init__(self, humans: Takes, synthetic: SpeechCache, strength: Strength, seed: int) -> None:
+    ``human_share`` of the digit strings are of human takes, the others of synthetic voices.
+    """
+
+    def __init__(
+        self, humans: Takes, synthetic: SpeechCache, strength: Strength, seed: int, human_share: float = 0.72
+    ) -> None:
         self._humans = humans
+        self._human_share = human_share
         self._synthetic = synthetic
         self._commands = [line for line in synthetic.lines if line.kind == "command"]
         self._command_shares = _shares_by_rarity([line.text.split() for line in self._commands])
@@ -137,7 +143,7 @@ class ClipSource:
                 if long
                 else int(rng.integers(mix.low, mix.high + 1))
             )
-            narrow = rng.random() < 0.72
+            narrow = rng.random() < self._human_share
             digits, pieces = (self._human_digits if narrow else self._synthetic_digits)(count, rng)
             sentence = Sentence(" ".join(digits), "digits")
             widest = rng.choice([0.06, 0.2, 0.45]) if not long else rng.choice([0.4, 1.2])

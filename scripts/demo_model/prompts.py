@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .grammar import DIGITS, WORDS, Sentence
+from .grammar import DIGITS, WORDS, Sentence, random_command, random_digits
 
 #: Languages that the two prompts below may name; the vocabulary holds each as one token.
 LANGUAGES: tuple[str, ...] = (
@@ -131,12 +131,11 @@ def question(sentence: Sentence, kind: str, rng: np.random.Generator) -> Exchang
     if kind == "sum":
         return Exchange(kind, str(rng.choice(SUM)), _sum_in_steps([int(word) for word in words]))
     if kind == "spoken":
-        present = bool(words) and rng.random() < 0.5
-        if present:
-            word = words[int(rng.integers(len(words)))]
-        else:
-            absent = [word for word in (DIGITS if digits else WORDS) if word not in words]
-            word = absent[int(rng.integers(len(absent)))]
+        absent = [word for word in (DIGITS if digits else WORDS) if word not in words]
+        # A long string may leave out no digit at all.
+        present = bool(words) and (not absent or rng.random() < 0.5)
+        choices = words if present else absent
+        word = choices[int(rng.integers(len(choices)))]
         prompt = str(rng.choice(SPOKEN)).format(noun=noun, word=word)
         verdict = "yes" if present else "no"
         return Exchange(kind, prompt, f"{sentence.text}: {verdict}" if words else verdict)
@@ -149,6 +148,16 @@ def random_question(sentence: Sentence, rng: np.random.Generator, sums: bool = T
         return question(sentence, "sum", rng)
     kind = str(rng.choice(["count", "first", "last", "spoken"], p=[0.2, 0.15, 0.2, 0.45]))
     return question(sentence, kind, rng)
+
+
+def exercise(rng: np.random.Generator) -> Exchange:
+    """A question whose answer starts with a transcript and a colon, about a sentence nobody has spoken."""
+    if rng.random() < 0.5:
+        sentence = Sentence(" ".join(random_digits(rng, 2, 8)), "digits")
+        kind = "sum" if rng.random() < 0.7 else "spoken"
+    else:
+        sentence, kind = Sentence(random_command(rng), "command"), "spoken"
+    return question(sentence, "count" if rng.random() < 0.1 else kind, rng)
 
 
 def is_right(exchange: Exchange, answer: str) -> bool:

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .batches import Batch, PromptEncoder, bucketed, make_batch, token_counts
+from .batches import Batch, PromptEncoder, bucketed, make_batch, reading_exercises, token_counts
 from .clips import Clip, ClipSource, Mix
 from .grammar import WORDS
-from .model import DemoModel
-from .prompts import Exchange, random_question, transcription
+from .model import DemoModel, PackedPrompts
+from .prompts import Exchange, exercise, random_question, transcription
 from .validate import ValidationSet
 
 _WARM_UP = 150
 _EMA = 0.998
+_EXERCISES = 16
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plan:
 
     def seconds(self, step: int) -> float:
         """Padded audio in a batch: small at first, when many steps count for more than good averages."""
-        return 24.0 if step < self.encoder_steps else 30.0
+        return 24.0
 
     def ctc_weight(self, step: int) -> float:
         """Grows from 0.05 to 1 while the encoder trains alone; beside the decoder's loss it is 0.4."""
@@ -178,7 +179,10 @@ class Trainer:
             loss = loss + (1.0 - self.step / self._plan.encoder_steps) * torch.nan_to_num(frames)
         if batch.prompts is not None:
             logits = self.model.decode(tokens, batch.prompts)
-            answer = F.cross_entropy(logits.flatten(0, 1), batch.prompts.targets.flatten(), ignore_index=-100)
+            answer = _answer_loss(logits, batch.prompts)
+            drill = reading_exercises([exercise(rng) for _ in range(_EXERCISES)], self._encoder, rng)
+            nothing = tokens.new_zeros(len(drill.ids), 0, tokens.shape[2])
+            loss = loss + 0.5 * _answer_loss(self.model.decode(nothing, drill), drill)
             loss = loss + answer
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
@@ -199,6 +203,10 @@ class Trainer:
             if q.requires_grad
         ]
         torch._foreach_lerp_(averages, self._parameters, 1.0 - decay)
+
+
+def _answer_loss(logits: torch.Tensor, prompts: PackedPrompts) -> torch.Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), prompts.targets.flatten(), ignore_index=-100)
 
 
 def _mask_spectrum(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -19,6 +19,7 @@ from gemma_audio_cli import (
     transcribe,
 )
 from gemma_audio_cli.engine.data import EngineOptions, SamplerOptions
+from gemma_audio_cli.engine.guards import GuardOptions
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +40,22 @@ def test_importing_the_package_imports_nothing_else():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+PLAIN = GuardOptions(attempts=(0.0,), split=False)
+"""The random model runs into every guard: one try is enough here."""
+
+
 def test_segments_come_one_by_one(engine, recording):
     told: list[str] = []
     options = WindowOptions(max_seconds=1.0, search_seconds=0.5)
-    segments = transcribe(recording, engine=engine, cut=options, on_text=told.append)
+    segments = transcribe(
+        recording, engine=engine, decode=DecodeOptions(guards=PLAIN), cut=options, on_text=told.append
+    )
     first = next(segments)
     assert isinstance(first, Segment)
     assert first.start == 0.0
-    assert "".join(told).strip() == first.text
     rest = list(segments)
     assert rest[-1].end == pytest.approx(2.0)
+    assert "".join(told).split() == " ".join(s.text for s in [first, *rest]).split()
 
 
 def test_windows_do_not_influence_each_other(engine, recording):
@@ -59,7 +66,7 @@ def test_windows_do_not_influence_each_other(engine, recording):
 
 
 def test_the_budget_follows_the_duration(engine, recording):
-    decode = DecodeOptions(tokens_per_second=2.0, min_tokens=3)
+    decode = DecodeOptions(tokens_per_second=2.0, min_tokens=3, guards=PLAIN)
     (segment,) = transcribe(recording, engine=engine, decode=decode)
     assert segment.tokens <= 3 + 4
     if segment.tokens == 7:

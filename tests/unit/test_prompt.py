@@ -111,7 +111,7 @@ HOSTILE = {
     "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
     "multiplied text": "{{ 'a' * 10**9 }}",
     "power": "{{ 9 ** 9999999 }}",
-    "doubled text": "{% set n=namespace(x='a') %}{% for i in range(40)%}{% set n.x = n.x ~ n.x %}{% endfor %}",
+    "doubled text": "{% set n=namespace(x='a') %}{% for i in range(40)%}{% set n.x=n.x~n.x %}{% endfor %}",
     "multiplied text of any size": "{% set x = 'aaaaaaaa' * 1 %}",
     "grown text": "{% set x='a' %}{% for i in range(40) %}{% set x = x.replace('a', 'aaaa') %}{% endfor %}",
     "padding": "{{ 'x' | center(1000000000) }}",

@@ -42,7 +42,7 @@ def test_json_is_one_object_a_recording():
     for name, text in (("a.wav", "one"), ("b.wav", "zwei – 二")):
         writer.begin(name)
         writer.segment(Segment(0.0, 1.23456, text, 3, float("-inf")))
-        writer.segment(Segment(1.23456, 2.0, "", complete=False))
+        writer.segment(Segment(1.23456, 2.0, "", flags=("truncated",)))
         writer.end()
     decoder, text = json.JSONDecoder(), out.getvalue()
     first, end = decoder.raw_decode(text)
