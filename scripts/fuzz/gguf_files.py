@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-NUMBERS = (0, 1, 2, 3, 7, 31, 33, 255, 256, 1 << 16, *((1 << n) - d for n in (31, 32, 63, 64) for d in (1, 0)))
+NUMBERS = (0, 1, 2, 3, 7, 31, 33, 255, 65536, *((1 << n) - d for n in (31, 32, 63, 64) for d in (0, 1)))
 
 
 def mutate(data: bytes, header: int, rng: random.Random) -> bytes:
