@@ -168,7 +168,7 @@ std::string write_gguf(const Model & model) {
     ggml_init_params params = {size, nullptr, false};
     ggml_context * ctx = ggml_init(params);
     for (const auto & [name, tensor] : model.tensors) {
-        const bool matrix = tensor.ne.size() == 2 && name.find("conv_dw") == std::string::npos;
+        const bool matrix = tensor.ne.size() == 2 && name.find("conv_dw") == std::string::npos && name[0] != 'v';
         const ggml_type type = matrix ? model.shape.type : GGML_TYPE_F32;
         ggml_tensor * t = ggml_new_tensor(ctx, type, static_cast<int>(tensor.ne.size()), tensor.ne.data());
         ggml_set_name(t, name.c_str());
