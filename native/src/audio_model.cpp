@@ -167,7 +167,7 @@ AudioModel::AudioModel(const GgufFile & file, Backend & backend, const std::func
     }
     refuse_unknown_terms(file);
     if (!backend.is_cpu() || !audio_kernels()) {
-        // ggml multiplies BF16 with activations rounded to BF16 (8 bits); F16 keeps 11 of them and holds weights exactly.
+        // ggml multiplies BF16 with activations rounded to BF16 (8 bits); F16 keeps 11 of them and holds all but the tiniest weights exactly.
         weights_.set_bf16_as(GGML_TYPE_F16);
     }
 

@@ -107,7 +107,7 @@ Model random_model(const Shape & s, unsigned seed) {
     model.strings[seed % 2 ? "clip.audio.projector_type" : "clip.projector_type"] = s.raw ? "gemma4ua" : "gemma4a";
     model.ints["clip.audio.projection_dim"] = 12345; // wrong on purpose, as in public files
     matrix("mm.a.input_projection", s.raw ? 640 : s.output ? s.encoder_out : s.width, s.text);
-    add("v.patch_embd.weight", {7, 5}, 0.0f, 1.0f);
+    add("v.patch_embd.weight", {32, 5}, 0.0f, 1.0f);
     if (s.raw) {
         return model;
     }
