@@ -25,7 +25,7 @@ GA_INLINE float exp_f32(float x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    const int32_t bits = ((int32_t)n + 127) << 23;
+    const uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
     float scale;
     std::memcpy(&scale, &bits, sizeof(scale));
     return p * scale;
@@ -36,8 +36,8 @@ GA_INLINE void gelu_mul_row(const float * gate, const float * up, float * out, i
     for (int64_t i = 0; i < n; i++) {
         const float x = gate[i];
         float z = -1.5957691216f * (x + 0.044715f * x * x * x);
-        z = z < -87.0f ? -87.0f : z;
-        z = z > 87.0f ? 87.0f : z;
+        z = z > -87.0f ? z : -87.0f; // also where z is no number; x then carries that on
+        z = z < 87.0f ? z : 87.0f;
         out[i] = x / (1.0f + exp_f32(z)) * up[i];
     }
 }
