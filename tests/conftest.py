@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+# A shell starts background jobs with Ctrl-C ignored, and Python and every child would inherit that: the tests
+# of interruptions would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT.parent / "shared" / "speech"
