@@ -150,14 +150,14 @@ def random_question(sentence: Sentence, rng: np.random.Generator, sums: bool = T
     return question(sentence, kind, rng)
 
 
-def exercise(rng: np.random.Generator) -> Exchange:
-    """A question whose answer starts with a transcript and a colon, about a sentence nobody has spoken."""
-    if rng.random() < 0.5:
+def exercise(kind: str, rng: np.random.Generator) -> Exchange:
+    """A question of ``kind`` whose answer starts with a transcript and a colon, about a sentence nobody has
+    spoken; some of the sums are counts."""
+    if kind == "sum" or rng.random() < 0.5:
         sentence = Sentence(" ".join(random_digits(rng, 2, 8)), "digits")
-        kind = "sum" if rng.random() < 0.7 else "spoken"
     else:
-        sentence, kind = Sentence(random_command(rng), "command"), "spoken"
-    return question(sentence, "count" if rng.random() < 0.1 else kind, rng)
+        sentence = Sentence(random_command(rng), "command")
+    return question(sentence, "count" if kind == "sum" and rng.random() < 0.1 else kind, rng)
 
 
 def is_right(exchange: Exchange, answer: str) -> bool:

@@ -180,9 +180,13 @@ class Trainer:
         if batch.prompts is not None:
             logits = self.model.decode(tokens, batch.prompts)
             answer = _answer_loss(logits, batch.prompts)
-            drill = reading_exercises([exercise(rng) for _ in range(_EXERCISES)], self._encoder, rng)
-            nothing = tokens.new_zeros(len(drill.ids), 0, tokens.shape[2])
-            loss = loss + 0.5 * _answer_loss(self.model.decode(nothing, drill), drill)
+            # Each kind has its own mean: a yes or no is one token, and would be lost among those of the sums.
+            for kind in ("sum", "spoken"):
+                drill = reading_exercises(
+                    [exercise(kind, rng) for _ in range(_EXERCISES)], self._encoder, rng
+                )
+                nothing = tokens.new_zeros(len(drill.ids), 0, tokens.shape[2])
+                loss = loss + 0.5 * _answer_loss(self.model.decode(nothing, drill), drill)
             loss = loss + answer
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
