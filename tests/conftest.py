@@ -89,7 +89,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_") or k == "GEMMA_AUDIO_LIBRARY"
     }
-    return kept | {"GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "no-config"), "GEMMA_AUDIO_THREADS": "1"}
+    return kept | {
+        "GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "no-config"),
+        "GEMMA_AUDIO_THREADS": "1",
+        "GEMMA_AUDIO_VAD": "0",  # tones and noise are no speech, but have to reach the model
+    }
 
 
 @pytest.fixture

@@ -193,7 +193,8 @@ def open_source(
 def _stdin(name: str) -> ByteStream:
     if sys.stdin is None or sys.stdin.isatty():
         raise AudioError(f"{name}: standard input is a terminal; pipe a recording into this command")
-    return ByteStream(sys.stdin.buffer, ours=False)
+    # Below Python's buffer: a thread that waits in a buffered read would abort the process when it ends.
+    return ByteStream(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer), ours=False)
 
 
 def _open(path: Path, name: str) -> BinaryIO:

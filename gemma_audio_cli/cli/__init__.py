@@ -13,7 +13,7 @@ from gemma_audio_cli.cli.common import prepare_streams
 
 _HELP = """Speech to text and questions about recordings, on this machine.
 
-Recordings are WAV, FLAC, OGG/Opus or MP3 files, or - for standard input. Results go to stdout,
+Recordings are audio or video files of any kind, or - for standard input. Results go to stdout,
 everything else to stderr.
 """
 _EXAMPLES = """Examples:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -84,7 +84,8 @@ class Job:
         self.settings: Settings = config.load()
         self._quiet, self._verbose = quiet, verbose
         self._threads = threads or self.settings.threads
-        self._max_tokens = max_tokens
+        self.decode: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
+        """Fields of DecodeOptions that differ from their defaults."""
         # A projector in the settings belongs to the model in the settings.
         if model is None:
             mmproj = mmproj or self.settings.mmproj
@@ -117,7 +118,7 @@ class Job:
             if self._implicit_demo:
                 self.notice(DEMO_NOTICE)
             self._engine = Engine(self.pair.text, self.pair.mmproj, EngineOptions(threads=self._threads))
-            options = DecodeOptions(max_tokens=self._max_tokens) if self._max_tokens else DecodeOptions()
+            options = DecodeOptions(**self.decode)
             self._transcriber = Transcriber(self._engine, options, notice=self.notice)
         return self._transcriber
 

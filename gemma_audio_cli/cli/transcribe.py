@@ -3,80 +3,160 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gemma_audio_cli.cli.common import FILES, MMPROJ, MODEL, QUIET, THREADS, VERBOSE, Job, each, exit_codes
-from gemma_audio_cli.errors import InputError, UsageError
+from gemma_audio_cli.cli.common import FILES, MMPROJ, MODEL, QUIET, THREADS, VERBOSE, Job, exit_codes
+from gemma_audio_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.audio.source import SourceOptions
+    from gemma_audio_cli.cli.batch import BatchOptions
 
 EXAMPLES = """Examples:
 
 \b
   gemma-audio transcribe talk.wav
-  gemma-audio transcribe --language German -m gemma-4-E2B-it-Q4_0.gguf rede.mp3
-  gemma-audio transcribe -f json interview.flac | jq -r .text
+  gemma-audio transcribe talks/*.mp3 -f srt -o subs/ --resume
+  gemma-audio transcribe --language German -m gemma-4-E2B-it-Q4_0.gguf rede.m4a
+  gemma-audio transcribe --start 1:30 --end 2:00 --timestamps film.mkv
+  gemma-audio transcribe --jsonl interview.flac | jq -r 'select(.type=="segment").text'
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe - > clip.txt
 
 Text is printed as it is decoded, a line for each stretch of at most 30 s. With several files
-every line begins with "FILE: ".
+every line begins with "FILE: ". Formats: text, srt, vtt, json, jsonl, tsv.
 """
+
+DEMO_WINDOW = 12.0
+"""Seconds: the demo model was trained on short clips."""
+
+
+def _no_default(*names: str, help: str, metavar: str | None = None, min: float | None = None) -> Any:
+    """An option that need not be given."""
+    return typer.Option(None, *names, help=help, metavar=metavar, min=min, show_default=False)
 
 
 def transcribe(
     files: list[str] = FILES,
-    output_format: str = typer.Option(
-        "text", "-f", "--format", metavar="text|json", help="How to print results."
+    formats: list[str] = _no_default("-f", "--format", metavar="FORMAT", help="May be given several times."),
+    output: str = _no_default(
+        "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
     ),
-    language: str = typer.Option(
-        None,
-        "-l",
-        "--language",
-        help="The language spoken (German or de); default: the model finds it.",
-        show_default=False,
+    resume: bool = typer.Option(False, "--resume", help="Leave out recordings whose results are there."),
+    recursive: bool = typer.Option(False, "-r", "--recursive", help="Take all recordings of folders."),
+    timestamps: bool = typer.Option(False, "--timestamps", help="Text: begin each line with its times."),
+    jsonl: bool = typer.Option(False, "--jsonl", help="Short for -f jsonl: events while it works."),
+    max_line: int = typer.Option(42, "--max-line", help="Subtitles: columns of a line."),
+    language: str = _no_default(
+        "-l", "--language", help="The language spoken (German or de); default: the model finds it."
     ),
+    translate_to: str = _no_default("--translate-to", metavar="LANGUAGE", help="Also translate."),
+    context: str = _no_default("--context", help="Names and terms that may be heard."),
+    prompt: str = _no_default("--prompt", help="Your own instruction in place of the usual one."),
+    start: str = _no_default("--start", metavar="TIME", help="Begin there: seconds, 1:30 or 1:02:03."),
+    end: str = _no_default("--end", metavar="TIME", help="End there."),
+    channel: int = _no_default("--channel", min=1, help="Hear only this channel, from 1."),
+    split_channels: bool = typer.Option(False, "--split-channels", help="Transcribe each channel apart."),
+    raw: str = _no_default("--raw", metavar="TYPE:RATE:CHANNELS", help="Headerless input: s16le:16000:1."),
+    vad: bool = typer.Option(
+        True, "--vad/--no-vad", envvar="GEMMA_AUDIO_VAD", help="Find speech first; leave out silence."
+    ),
+    window: float = _no_default("--window", metavar="SECONDS", help="Longest window; default: 30."),
+    min_pause: float = typer.Option(0.12, "--min-pause", help="Shortest pause between words, in seconds."),
+    batch: str = typer.Option("auto", "--batch", metavar="N|auto", help="Windows decoded at once."),
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
-    """Print what is said in recordings."""
+    """Print what is said in recordings, or write it to files."""
     with exit_codes():
-        from gemma_audio_cli.audio.decode import display_name
-        from gemma_audio_cli.audio.windows import UntilFailure
-        from gemma_audio_cli.output import FORMATS, make_writer
+        from gemma_audio_cli.audio.walk import expand
+        from gemma_audio_cli.cli.batch import Batch
+        from gemma_audio_cli.output import OutputPlan, Progress, Style
 
-        if output_format not in FORMATS:
-            raise UsageError(f"there is no format {output_format!r}; choose from {', '.join(FORMATS)}")
+        source = _source(start, end, channel, split_channels, raw)
+        style = Style(timestamps=timestamps, max_line=max_line)
+        kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
         job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose)
-        writer = make_writer(output_format, sys.stdout, with_names=len(files) > 1)
+        seconds = window or (DEMO_WINDOW if job.pair.is_demo else 30.0)
+        job.decode = {"slots": _slots(batch), "max_seconds": seconds}
+        inputs = list(expand(files, recursive=recursive, notice=job.notice))
+        plan = OutputPlan(inputs, output, kinds, style=style)
+        plan.prepare()
+        watched = plan.to_stdout and sys.stdout.isatty()
+        options = _options(
+            source, seconds, min_pause, language or job.settings.language, translate_to, context, prompt,
+            vad=vad, resume=resume, stream=watched,
+        )  # fmt: skip
+        try:
+            with Progress(len(plan.items), enabled=False if watched or quiet else None) as progress:
+                whole = Batch(job, plan, options, progress).run()
+            if len(plan.items) > 1 and not plan.to_stdout:
+                job.notice(progress.summary())
+        finally:
+            job.close()
+        if not whole:
+            raise KeyboardInterrupt
+        if job.exit_code:
+            raise typer.Exit(job.exit_code)
 
-        def work(file: str) -> None:
-            name = display_name(file)
-            error: str | None = None
-            heard = False
-            writer.begin(name)
-            try:
-                windows = UntilFailure(job.windows(file))
-                for segment in job.transcriber().transcribe(
-                    windows, language=language or job.settings.language, on_text=writer.delta
-                ):
-                    heard = heard or bool(segment.text)
-                    if not segment.complete:
-                        job.notice(
-                            f"{name}: {segment.start:.1f} s to {segment.end:.1f} s: text cut at its longest"
-                        )
-                    writer.segment(segment)
-                windows.raise_failure()
-            except InputError as failure:
-                error = str(failure)
-                raise
-            except BaseException:
-                error = "interrupted"
-                raise
-            finally:
-                writer.end(error)
-            if not heard:
-                job.notice(f"{name}: no speech was heard")
 
-        each(job, files, work)
+def _source(
+    start: str | None, end: str | None, channel: int | None, split: bool, raw: str | None
+) -> SourceOptions:
+    from gemma_audio_cli.audio.pcm import parse_raw
+    from gemma_audio_cli.audio.source import SourceOptions
+    from gemma_audio_cli.audio.timecode import parse_time
+
+    return SourceOptions(
+        start=parse_time(start, "--start") if start else 0.0,
+        end=parse_time(end, "--end") if end else None,
+        channel=channel,
+        split_channels=split,
+        raw=parse_raw(raw) if raw else None,
+    )
+
+
+def _options(
+    source: SourceOptions,
+    seconds: float,
+    min_pause: float,
+    language: str | None,
+    translate_to: str | None,
+    context: str | None,
+    replacement: str | None,
+    *,
+    vad: bool,
+    resume: bool,
+    stream: bool,
+) -> BatchOptions:
+    from gemma_audio_cli.audio.windows import WindowOptions
+    from gemma_audio_cli.cli.batch import BatchOptions
+    from gemma_audio_cli.engine.prompt import instruction
+
+    cut = None
+    try:
+        whole = WindowOptions(max_seconds=seconds, search_seconds=min(8.0, seconds / 2))
+        if vad:
+            from gemma_audio_cli.audio.cutter import CutOptions
+
+            cut = CutOptions(max_seconds=seconds, min_pause=min_pause)
+    except ValueError as error:
+        raise UsageError(f"--window, --min-pause: {error}") from None
+    if source.split_channels and cut is None:
+        raise UsageError("--split-channels needs speech detection; leave out --no-vad")
+    text = instruction(language, translate_to=translate_to, context=context, replacement=replacement)
+    return BatchOptions(text, language, source, whole, cut, resume=resume, stream=stream)
+
+
+def _slots(batch: str) -> int:
+    from gemma_audio_cli.engine.transcriber import DEFAULT_SLOTS
+
+    if batch == "auto":
+        return DEFAULT_SLOTS
+    if not batch.isdecimal() or not 1 <= int(batch) <= 64:
+        raise UsageError(f"--batch must be auto or a number from 1 to 64, not {batch!r}")
+    return int(batch)

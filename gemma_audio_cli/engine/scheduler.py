@@ -18,6 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from gemma_audio_cli.audio.windows import Window, cut_point
 from gemma_audio_cli.engine import prompt
+from gemma_audio_cli.engine.ahead import Ahead, NotYet
 from gemma_audio_cli.engine.data import SAMPLE_RATE, Generation, Input, SamplerOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.guards import (
@@ -134,14 +135,28 @@ class Scheduler:
         `on_text` is told each window's text in pieces, before its result: as it is decoded where it is the
         earliest unfinished one, else at once. Of a window that is tried again it hears the first try only.
         """
-        source = iter(windows)
+        source = Ahead(windows, size=len(self._slots))
+        try:
+            yield from self._run(source, silence_peak, on_text)
+        finally:
+            source.close()
+
+    def _run(
+        self,
+        source: Ahead[tuple[Tag, Window]],
+        silence_peak: float,
+        on_text: Callable[[Tag, str], None] | None,
+    ) -> Iterator[Result[Tag]]:
         ended = False
         live: dict[int, tuple[Tag, _Work]] = {}
         taken = done = 0  # windows taken in, given out
         while True:
             while not ended and self._wants_more(len(live)):
                 try:
-                    tag, window = next(source)
+                    # A live source may have nothing for a long time: only who has nothing to do waits for it.
+                    tag, window = source.next(wait=not live)
+                except NotYet:
+                    break
                 except StopIteration:
                     ended = True
                     break
@@ -165,7 +180,9 @@ class Scheduler:
             if not live and ended:
                 return
             if any(slot.work for slot in self._slots):
-                self._step(done, partial(on_text, live[done][0]) if on_text is not None else None)
+                show = partial(on_text, live[done][0]) if on_text is not None else None
+                more = not ended and self._wants_more(len(live))
+                self._step(done, show, source.ready if more else None)
 
     def _wants_more(self, live: int) -> bool:
         free = sum(slot.work is None for slot in self._slots)
@@ -214,8 +231,10 @@ class Scheduler:
         else:
             self._told(slot, token, logprob)
 
-    def _step(self, earliest: int, on_text: Callable[[str], None] | None) -> None:
-        """Decode all busy slots until one has finished."""
+    def _step(
+        self, earliest: int, on_text: Callable[[str], None] | None, interrupted: Callable[[], bool] | None
+    ) -> None:
+        """Decode all busy slots until one has finished, or until `interrupted`: a free slot has work."""
         busy = [slot for slot in self._slots if slot.work is not None]
 
         def show(slot: _Slot) -> None:
@@ -226,10 +245,12 @@ class Scheduler:
                 on_text(slot.text[len(work.shown) :])
                 work.shown = slot.text
 
-        def told(index: int, token: int, logprob: float) -> bool:
+        def told(index: int, token: int, logprob: float) -> bool | None:
             self._told(busy[index], token, logprob)
             show(busy[index])
-            return not busy[index].looping
+            if busy[index].looping:
+                return False
+            return None if interrupted is not None and interrupted() else True
 
         for slot in busy:
             show(slot)

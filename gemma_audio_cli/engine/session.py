@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from gemma_audio_cli.engine.engine import Engine
 
 Floats = npt.NDArray[np.float32]
-OnToken = Callable[[int, int, float], bool]
-"""(index of the generation, token, log-probability) -> go on with this generation?"""
+OnToken = Callable[[int, int, float], bool | None]
+"""(index of the generation, token, log-probability) -> go on with it? None: yes, but pause all."""
 
 _STOPS = ("running", "end", "budget", "caller")
 _KV_TYPES = {"f16": 0, "q8_0": 1, "f32": 2}
@@ -111,12 +111,14 @@ class Session:
     ) -> None:
         """Decode all running generations together until each has stopped (or, with return_on_stop, any has).
 
-        `on_token` is told every new token but the end token. What it raises ends the call.
+        `on_token` is told every new token but the end token. What it raises ends the call; where it answers
+        None, the call returns after this step and may be made again.
         """
         n = self._n
 
         def told(index: int, token: int, logprob: float, _user_data: object) -> int:
-            return 0 if on_token(index, token, logprob) else 1
+            wanted = on_token(index, token, logprob)
+            return 2 if wanted is None else 0 if wanted else 1
 
         callback = n.ffi.callback(
             "int32_t(size_t, int32_t, float, void *)", told, error=2, onerror=self._callbacks.keep

@@ -1,6 +1,6 @@
 """From windows to text: transcripts by the scheduler, answers to questions one at a time.
 
-    windows ──► encoder ──► prefill (prompt, clip, prompt) ──► decode ──► text filter ──► deltas, Segment
+windows ──► encoder ──► prefill (prompt, clip, prompt) ──► decode ──► text filter ──► deltas, Segment
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ class Transcriber:
         tagged = ((None, window) for window in windows)
         instruction = prompt.transcription(language)
         told = (lambda _tag, text: on_text(text)) if on_text is not None else None
-        for _, segment in self.transcribe_many(
-            tagged, instruction, silence_peak=silence_peak, on_text=told
-        ):
+        for _, segment in self.transcribe_many(tagged, instruction, silence_peak=silence_peak, on_text=told):
             yield segment
 
     def transcribe_many(

@@ -10,16 +10,14 @@ from gemma_audio_cli.output.formats import EXTENSIONS, check_format, open_writer
 from gemma_audio_cli.output.plan import Item, ItemOutput, OutputPlan
 from gemma_audio_cli.output.progress import Progress
 from gemma_audio_cli.output.transcript import SCHEMA, Recording, SegmentLike, Transcript, TranscriptSegment
-from gemma_audio_cli.output.writers import FORMATS, JsonWriter, Sink, Style, TextWriter, Writer, make_writer
+from gemma_audio_cli.output.writers import Sink, Style, TextWriter, Writer
 
 __all__ = [
     "EXTENSIONS",
-    "FORMATS",
     "SCHEMA",
     "AtomicFile",
     "Item",
     "ItemOutput",
-    "JsonWriter",
     "OutputError",
     "OutputPlan",
     "Progress",
@@ -32,6 +30,5 @@ __all__ = [
     "TranscriptSegment",
     "Writer",
     "check_format",
-    "make_writer",
     "open_writer",
 ]

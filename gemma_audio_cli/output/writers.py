@@ -1,15 +1,13 @@
 """Writers: what all formats share, and text.
 
 A writer is told, for each recording: begin, then deltas and segments, then end. All formats are in
-formats.py; make_writer and JsonWriter here are what `transcribe` used before there were six of them.
+formats.py.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.output.cues import MAX_LINE, MIN_CUE_MS, MIN_LINE
@@ -21,9 +19,6 @@ from gemma_audio_cli.output.transcript import (
     channel_label,
     one_line,
 )
-
-if TYPE_CHECKING:
-    from gemma_audio_cli.engine.transcriber import Segment
 
 
 class Sink(Protocol):
@@ -135,63 +130,3 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     short = f"{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
     return f"{hours}:{short}" if hours else short
-
-
-# ---- what `transcribe` used before ---------------------------------------------------------------
-
-
-class JsonWriter:
-    """One JSON object a recording: {"file", "text", "segments": [{"start", "end", "text", ...}], "error"}."""
-
-    def __init__(self, out: Sink) -> None:
-        self._out = out
-        self._name = ""
-        self._segments: list[Segment] = []
-
-    def begin(self, recording: Recording | str) -> None:
-        """A recording starts."""
-        self._name, self._segments = Recording.of(recording).file, []
-
-    def delta(self, text: str) -> None:
-        """Nothing yet."""
-
-    def segment(self, segment: Segment) -> None:
-        """Kept for the end."""
-        self._segments.append(segment)
-
-    def end(self, error: str | None = None, *, duration: float | None = None) -> None:
-        """Writes the object, unless nothing at all came of the recording."""
-        if error and not self._segments:
-            return
-        value: dict[str, object] = {
-            "file": self._name,
-            "text": " ".join(segment.text for segment in self._segments if segment.text),
-            "segments": [
-                {
-                    "start": round(segment.start, 3),
-                    "end": round(segment.end, 3),
-                    "text": segment.text,
-                    "tokens": segment.tokens,
-                    "logprob": _finite(segment.logprob),
-                    "complete": segment.complete,
-                }
-                for segment in self._segments
-            ],
-        }
-        if error:
-            value["error"] = error
-        self._out.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-        self._out.flush()
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinities."""
-    return round(value, 4) if value is not None and math.isfinite(value) else None
-
-
-FORMATS = ("text", "json")
-
-
-def make_writer(kind: str, out: Sink, *, with_names: bool) -> JsonWriter | TextWriter:
-    """The writer of a format."""
-    return JsonWriter(out) if kind == "json" else TextWriter(out, with_names=with_names)

@@ -1,0 +1,240 @@
+"""Many recordings, one after the other on the way in and on the way out, several windows at once in between.
+
+    inputs ──► source ──► windows ──► Transcriber (all recordings together) ──► segments in order ──► outputs
+
+The windows of the next recordings are taken in while those of this one are decoded. Results come in the order
+of the inputs; a recording that fails is told when its turn comes, after the text of what could be heard.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from gemma_audio_cli.audio.source import SourceOptions, display_name, open_source
+from gemma_audio_cli.audio.windows import Window, WindowOptions, windows
+from gemma_audio_cli.cli.common import Job, say
+from gemma_audio_cli.errors import InputError
+from gemma_audio_cli.output import ItemOutput, OutputPlan, Progress, Recording
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.audio.cutter import CutOptions, SpeechWindows
+    from gemma_audio_cli.audio.source import Source
+    from gemma_audio_cli.engine.transcriber import Segment
+    from gemma_audio_cli.output import Item
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What is the same for all recordings of a run."""
+
+    instruction: str
+    language: str | None = None
+    source: SourceOptions = field(default_factory=SourceOptions)
+    window: WindowOptions = field(default_factory=WindowOptions)
+    cut: CutOptions | None = None
+    """How speech is cut; None: no speech detection, everything is covered."""
+    resume: bool = False
+    stream: bool = False
+    """Show words as they are decoded: a person is watching standard output."""
+
+
+@dataclass(eq=False)
+class _Take:
+    """One recording on its way through."""
+
+    item: Item
+    name: str
+    out: ItemOutput | None = None
+    begun: bool = False
+    heard: bool = False
+    channels: tuple[int, ...] = ()
+    held: list[Segment] = field(default_factory=list)
+    """Segments of split channels, to be put in order of time at the end."""
+    shown: str = ""
+    seconds: float = 0.0
+    failure: InputError | None = None
+
+
+class Batch:
+    """One run of `transcribe`."""
+
+    def __init__(self, job: Job, plan: OutputPlan, options: BatchOptions, progress: Progress) -> None:
+        self._job, self._plan, self._options, self._progress = job, plan, options, progress
+        self._takes: deque[_Take] = deque()
+        self._stopping = False
+
+    def run(self) -> bool:
+        """Does all recordings. False: a Ctrl-C ended it early; what was begun has been finished."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupted)
+        try:
+            source = self._windows()
+            first = next(source, None)  # before the model is opened: a bad file costs no model
+            if first is not None:
+                self._transcribe(first, source)
+            while self._takes:
+                self._finish(self._takes.popleft())
+        finally:
+            for take in self._takes:
+                self._abandon(take)
+            if before is signal.default_int_handler:
+                signal.signal(signal.SIGINT, before)
+        return not self._stopping
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        """The first Ctrl-C lets the windows in work finish, the second stops at once; so does the first where
+        all that is done has been printed."""
+        if self._stopping or not self._takes or self._plan.to_stdout:
+            raise KeyboardInterrupt
+        self._stopping = True
+        say("finishing what is begun; Ctrl-C again stops now")
+
+    # -- in --
+
+    def _windows(self) -> Iterator[tuple[tuple[_Take, int | None], Window]]:
+        for item in self._plan.items:
+            if self._stopping:
+                return
+            if self._options.resume and self._plan.is_done(item):
+                self._progress.skip()
+                continue
+            take = _Take(item, display_name(item.input))
+            self._takes.append(take)
+            try:
+                with open_source(item.input, self._options.source, self._job.notice) as source:
+                    take.channels = source.channels
+                    for channel, window in self._cut(source):
+                        take.seconds = max(take.seconds, window.end + source.start)
+                        yield (take, channel), replace(window, start=window.start + source.start)
+                        if self._stopping:
+                            return
+            except InputError as failure:
+                take.failure = failure
+
+    def _cut(self, source: Source) -> Iterator[tuple[int | None, Window]]:
+        """Windows with the channel they are of."""
+        if not source.channels:
+            if self._options.cut is None:
+                found = windows(source.blocks(), self._options.window)
+            else:
+                from gemma_audio_cli.audio.cutter import speech_windows
+
+                found = speech_windows(source.blocks(), self._options.cut)
+            for window in found:
+                yield None, window
+            return
+        from gemma_audio_cli.audio.cutter import SpeechWindows
+
+        cutters: dict[int, SpeechWindows] = {c: SpeechWindows(self._options.cut) for c in source.channels}
+        failure: InputError | None = None
+        try:
+            for block in source.blocks():
+                for column, (channel, cutter) in enumerate(cutters.items()):
+                    for window in cutter.push(block[:, column]):
+                        yield channel, window
+        except InputError as error:
+            failure = error
+        for channel, cutter in cutters.items():
+            for window in cutter.finish():
+                yield channel, window
+        if failure is not None:
+            raise failure
+
+    # -- out --
+
+    def _transcribe(
+        self,
+        first: tuple[tuple[_Take, int | None], Window],
+        rest: Iterator[tuple[tuple[_Take, int | None], Window]],
+    ) -> None:
+        from itertools import chain
+
+        found = self._job.transcriber().transcribe_many(
+            chain((first,), rest),
+            self._options.instruction,
+            silence_peak=self._options.window.silence_peak,
+            on_text=self._show if self._options.stream else None,
+        )
+        for (take, channel), segment in found:
+            self._advance(take)
+            self._take_segment(take, replace(segment, channel=channel))
+            self._progress.advance(segment.end - segment.start)
+
+    def _show(self, tag: tuple[_Take, int | None], text: str) -> None:
+        take, _ = tag
+        self._advance(take)
+        self._begin(take).delta(text)
+        take.shown += text
+
+    def _advance(self, take: _Take) -> None:
+        """Results are in order: what stands before this recording is done."""
+        while self._takes[0] is not take:
+            self._finish(self._takes.popleft())
+
+    def _begin(self, take: _Take) -> ItemOutput:
+        if take.out is None:
+            take.out = self._plan.open(take.item, sys.stdout, keep_partial=True)
+            take.out.__enter__()
+        if not take.begun:
+            take.begun = True
+            self._progress.start(take.name)
+            take.out.begin(
+                Recording(
+                    take.name,
+                    language=self._options.language,
+                    model=self._job.pair.text.name,
+                    split_channels=bool(take.channels),
+                )
+            )
+        return take.out
+
+    def _take_segment(self, take: _Take, segment: Segment) -> None:
+        out = self._begin(take)
+        shown, take.shown = take.shown.strip(), ""
+        take.heard = take.heard or bool(segment.text)
+        times = f"{take.name}: {segment.start:.1f} s to {segment.end:.1f} s"
+        if segment.text and not segment.reliable:
+            if not segment.complete:
+                self._job.notice(f"{times}: text cut at its longest")
+            else:
+                self._job.notice(f"{times}: unreliable ({', '.join(segment.flags)})")
+        if shown and shown != segment.text:
+            out.delta(f"\n{segment.text}")  # what was shown was a try that did not hold
+        if take.channels:
+            take.held.append(segment)
+        elif segment.text or not segment.reliable:
+            out.segment(segment)
+
+    def _finish(self, take: _Take) -> None:
+        """The recording's turn is over: write its end, give its files their names, tell a failure."""
+        out = self._begin(take)
+        for segment in sorted(take.held, key=lambda s: (s.start, s.channel or 0)):
+            if segment.text or not segment.reliable:
+                out.segment(segment)
+        error = str(take.failure) if take.failure else None
+        if self._stopping and not error:
+            error = "interrupted"
+        out.end(error, duration=take.seconds)
+        out.__exit__(None, None, None)
+        self._progress.finish(failed=take.failure is not None)
+        if take.failure is not None:
+            self._job.fail(take.item.input, take.failure)
+        elif not take.heard and not self._stopping:
+            self._job.notice(f"{take.name}: no speech was heard")
+
+    def _abandon(self, take: _Take) -> None:
+        """Something ended the whole run: close the output, keeping what is whole lines of it."""
+        if take.out is None:
+            return
+        with suppress(Exception):
+            take.out.end("interrupted", duration=take.seconds)
+        with suppress(Exception):
+            take.out.__exit__(*sys.exc_info())
