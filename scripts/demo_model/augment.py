@@ -17,12 +17,14 @@ SAMPLE_RATE = 16_000
 
 @dataclass(frozen=True)
 class Strength:
-    """How far augmentation goes. ``speed`` and ``tract`` are the largest relative changes."""
+    """How far augmentation goes. ``speed`` and ``tract`` are the largest relative changes, the others the
+    shares of clips that get noise, a filter, or a hidden part of their spectrum."""
 
     speed: float = 0.10
     tract: float = 0.10
     noisy: float = 0.35
     filtered: float = 0.45
+    hidden: float = 0.35
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:

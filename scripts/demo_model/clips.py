@@ -13,7 +13,7 @@ import soxr
 
 from .augment import SAMPLE_RATE, Augmenter, Strength, change_speed
 from .grammar import DIGITS, SPELLED, Sentence
-from .voices import SpeechCache, SpokenLine
+from .voices import RECORDED_VOICES, SpeechCache, SpokenLine
 
 SPEAKERS: tuple[str, ...] = ("george", "jackson", "lucas", "nicolas", "yweweler")
 TEST_TAKES = range(5)
@@ -116,10 +116,12 @@ class ClipSource:
         for index, line in enumerate(synthetic.lines):
             if line.kind == "digit":
                 by_voice[line.voice.split("+")[-1]][line.text].append(index)
-        self._digit_voices = [dict(digits) for digits in by_voice.values() if len(digits) >= 4]
+        whole = {name: dict(digits) for name, digits in by_voice.items() if len(digits) >= 4}
+        self._digit_voices = list(whole.values())
+        self._recorded_voices = [voice for name, voice in whole.items() if name in RECORDED_VOICES]
         babble = [synthetic.audio(line) for line in self._commands[:200]]
         self._augment = Augmenter(babble, seed, strength)
-        self._strength = strength
+        self.strength = strength
 
     def draw(self, mix: Mix, rng: np.random.Generator) -> Clip:
         """One clip of the given mix."""
@@ -127,7 +129,7 @@ class ClipSource:
         if draw < mix.silence:
             return self._silence(rng)
         narrow, spans = False, None
-        speed = 1.0 + rng.uniform(-1, 1) * self._strength.speed
+        speed = 1.0 + rng.uniform(-1, 1) * self.strength.speed
         if draw < mix.silence + mix.commands:
             line = self._commands[int(np.searchsorted(self._command_shares, rng.random()))]
             sentence = Sentence(line.text, "command")
@@ -150,7 +152,7 @@ class ClipSource:
             gaps = [rng.uniform(0, 0.4), *rng.uniform(0, widest, size=count - 1), rng.uniform(0, 0.4)]
             samples = join(pieces, gaps)
             spans = word_spans(pieces, gaps, speed)
-        warp = 1.0 + 0.02 * round(float(rng.uniform(-1, 1)) * self._strength.tract / 0.02)
+        warp = 1.0 + 0.02 * round(float(rng.uniform(-1, 1)) * self.strength.tract / 0.02)
         return Clip(self._augment(change_speed(samples, speed), rng, narrow), sentence, warp, spans)
 
     def _spoken(
@@ -175,8 +177,10 @@ class ClipSource:
         return digits, pieces
 
     def _synthetic_digits(self, count: int, rng: np.random.Generator) -> tuple[list[str], list[np.ndarray]]:
-        """Single digits of one synthetic voice."""
-        voice = self._digit_voices[int(rng.integers(len(self._digit_voices)))]
+        """Single digits of one synthetic voice; half of the time of one made from recordings of a person."""
+        recorded = bool(self._recorded_voices) and rng.random() < 0.5
+        voices = self._recorded_voices if recorded else self._digit_voices
+        voice = voices[int(rng.integers(len(voices)))]
         known = list(voice)
         digits = [known[int(rng.integers(len(known)))] for _ in range(count)]
         lines = [

@@ -138,7 +138,8 @@ def question(sentence: Sentence, kind: str, rng: np.random.Generator) -> Exchang
         word = choices[int(rng.integers(len(choices)))]
         prompt = str(rng.choice(SPOKEN)).format(noun=noun, word=word)
         verdict = "yes" if present else "no"
-        return Exchange(kind, prompt, f"{sentence.text}: {verdict}" if words else verdict)
+        # The word is said again before the verdict, which then hangs on finding that same word further up.
+        return Exchange(kind, prompt, f"{sentence.text}: {word} {verdict}" if words else verdict)
     raise ValueError(f"unknown kind of question {kind!r}")
 
 

@@ -22,6 +22,7 @@ from .validate import ValidationSet
 _WARM_UP = 150
 _EMA = 0.998
 _EXERCISES = 16
+_HEAD_STEPS = 150
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Plan:
         """Grows from 0.05 to 1 while the encoder trains alone; beside the decoder's loss it is 0.4."""
         return min(1.0, 0.05 + step / 600) if step < self.encoder_steps else 0.4
 
-    def rate(self, step: int) -> float:
-        """Warm-up, level until half of the steps, then a cosine down to 3 %; a second warm-up when the
-        decoder joins."""
-        rate = self.peak_rate * min(1.0, (step + 1) / _WARM_UP)
+    def rate(self, step: int, began: int = 0) -> float:
+        """Warm-up from ``began``, level until half of the steps, then a cosine down to 3 %; a second warm-up
+        when the decoder joins."""
+        rate = self.peak_rate * min(1.0, (step + 1 - began) / _WARM_UP)
         if step >= self.encoder_steps:
             rate *= min(1.0, (step + 1 - self.encoder_steps) / (_WARM_UP / 2))
         past = (step / self.steps - 0.5) / 0.5
@@ -94,6 +95,7 @@ class Trainer:
         self.model = model
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.step = 0
+        self._began = 0
         self._encoder, self._source, self._plan, self._folder = encoder, source, plan, folder
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         matrices = [p for p in self._parameters if p.ndim >= 2]
@@ -110,6 +112,7 @@ class Trainer:
         partial = self.checkpoint.with_suffix(".partial")
         state = {
             "step": self.step,
+            "began": self._began,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -118,9 +121,14 @@ class Trainer:
         torch.save(state, partial)
         partial.rename(self.checkpoint)
 
+    def start_at(self, step: int) -> None:
+        """Takes the model as trained for ``step`` steps already, with no memory of them but its weights."""
+        self.step = self._began = step
+        self.average.load_state_dict(self.model.state_dict())
+
     def load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
-        self.step = state["step"]
+        self.step, self._began = state["step"], state["began"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
@@ -163,8 +171,11 @@ class Trainer:
                 began, busy = time.monotonic(), time.process_time()
 
     def _train_on(self, batch: Batch, rng: np.random.Generator) -> tuple[float, float, float]:
-        features = _mask_spectrum(batch.features, rng)
+        features = _mask_spectrum(batch.features, rng, self._source.strength.hidden)
         tokens, _ = self.model.encode(features, batch.mask)
+        new_head = self._began > 0 and self.step < self._began + _HEAD_STEPS
+        if new_head:  # a CTC head that knows nothing would only lead a trained encoder astray
+            tokens = tokens.detach()
         lengths = torch.tensor(token_counts(batch.mask))
         log_probs = self.model.word_log_probs(tokens).transpose(0, 1)
         ctc = F.ctc_loss(
@@ -177,7 +188,7 @@ class Trainer:
             # over that; the weight falls to nothing, so that what is rough about it does not stay.
             frames = F.cross_entropy(log_probs.transpose(0, 1).flatten(0, 1), batch.frames.flatten())
             loss = loss + (1.0 - self.step / self._plan.encoder_steps) * torch.nan_to_num(frames)
-        if batch.prompts is not None:
+        if batch.prompts is not None and not new_head:
             logits = self.model.decode(tokens, batch.prompts)
             answer = _answer_loss(logits, batch.prompts)
             # Each kind has its own mean: a yes or no is one token, and would be lost among those of the sums.
@@ -191,7 +202,7 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._plan.rate(self.step)
+            group["lr"] = self._plan.rate(self.step, self._began + (_HEAD_STEPS if not new_head else 0))
         if torch.isfinite(norm):
             self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
@@ -213,14 +224,14 @@ def _answer_loss(logits: torch.Tensor, prompts: PackedPrompts) -> torch.Tensor:
     return F.cross_entropy(logits.flatten(0, 1), prompts.targets.flatten(), ignore_index=-100)
 
 
-def _mask_spectrum(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Hides a band of mel bins and a few frames of about a third of the clips, as a gap in the recording
-    would."""
+def _mask_spectrum(features: torch.Tensor, rng: np.random.Generator, share: float) -> torch.Tensor:
+    """Hides a band of mel bins of ``share`` of the clips, and a few frames of as many, as a gap in the
+    recording would."""
     for clip in features:
-        if rng.random() < 0.35:
+        if rng.random() < share:
             width, at = int(rng.integers(4, 20)), int(rng.integers(0, 108))
             clip[:, at : at + width] = clip.mean()
-        if rng.random() < 0.35:
+        if rng.random() < share:
             width, at = int(rng.integers(2, 10)), int(rng.integers(0, max(1, len(clip) - 10)))
             clip[at : at + width] = clip.mean()
     return features

@@ -47,6 +47,14 @@ _TRAIN_VARIANTS = (
 )  # fmt: skip
 _TEST_VARIANTS = ("Annie", "linda", "f4", "marcelo", "Michael", "m5", "m7", "adam", "shelby", "klatt4")
 
+_FLITE = ("awb", "slt", "kal16", "kal")
+_FESTIVAL = ("kal_diphone", "ked_diphone", "cmu_us_slt_arctic_hts")
+
+#: Labels of the training voices that are made from recordings of people; espeak's are made from rules.
+RECORDED_VOICES = frozenset(
+    f"{engine}:{name}" for engine, names in (("flite", _FLITE), ("festival", _FESTIVAL)) for name in names
+)
+
 
 @dataclass(frozen=True)
 class Voice:
@@ -74,11 +82,9 @@ def random_voice(rng: np.random.Generator, held_out: bool) -> Voice:
     if held_out and draw < 0.3:
         return Voice("flite", "rms")
     if not held_out and draw < 0.30:
-        return Voice(
-            "flite", str(rng.choice(["awb", "slt", "kal16", "kal"])), rate=int(rng.integers(130, 200))
-        )
-    if not held_out and draw < 0.36:
-        return Voice("festival", str(rng.choice(["kal_diphone", "cmu_us_slt_arctic_hts"])))
+        return Voice("flite", str(rng.choice(_FLITE)), rate=int(rng.integers(130, 200)))
+    if not held_out and draw < 0.38:
+        return Voice("festival", str(rng.choice(_FESTIVAL)))
     variants = _TEST_VARIANTS if held_out else _TRAIN_VARIANTS
     variant = str(rng.choice(variants))
     name = str(rng.choice(_ACCENTS)) + (f"+{variant}" if variant else "")

@@ -192,7 +192,7 @@ class Checkpoint:
 
     def tensor(self, spec: TensorSpec) -> Array:
         """The checkpoint's tensor for a GGUF tensor, transformed; memory-mapped where nothing changes."""
-        name = _source_name(spec.name)
+        name = source_name(spec.name)
         values = self._load(name)
         if spec.kind == "clamp":
             values = values.reshape(1)
@@ -259,7 +259,7 @@ class BFloat16:
         return self.astype(dtype or np.float32)
 
 
-def _source_name(name: str) -> str:
+def source_name(name: str) -> str:
     """Checkpoint name (without the leading `model.`) of a GGUF tensor."""
     stem, _, suffix = name.rpartition(".")
     if name == "output.weight":
