@@ -11,6 +11,7 @@
     │   ├── ModelFormatError       not a GGUF, truncated, or something in it has a wrong size, type or shape
     │   ├── UnsupportedModelError  a sound file of a kind this engine does not run
     │   └── WidthMismatchError     text model and projector do not belong together
+    ├── OutputError                results cannot be written there (output.atomic)
     └── EngineError                the native engine
         ├── LibraryError           libgemma_audio is missing or does not load
         ├── BackendError           no such device, or it failed while computing

@@ -6,7 +6,22 @@ import sys
 
 import typer
 
-from gemma_audio_cli.cli.common import FILES, MMPROJ, MODEL, QUIET, THREADS, VERBOSE, Job, each, exit_codes
+from gemma_audio_cli.cli.common import (
+    CHANNEL,
+    END,
+    FILES,
+    MMPROJ,
+    MODEL,
+    QUIET,
+    RAW,
+    START,
+    THREADS,
+    VERBOSE,
+    Job,
+    each,
+    exit_codes,
+    source_options,
+)
 from gemma_audio_cli.errors import UsageError
 
 EXAMPLES = """Examples:
@@ -15,6 +30,7 @@ EXAMPLES = """Examples:
   gemma-audio ask "How many digits are spoken?" digits.wav
   gemma-audio ask -m gemma-4-E2B-it-Q4_0.gguf "Who agreed to send the draft?" call.wav
   gemma-audio ask "Is anybody angry?" calls/*.ogg
+  gemma-audio ask --start 12:30 --end 13:00 "What is decided?" meeting.m4a
 
 The answer is printed as it is decoded. Several files are asked one after the other,
 and every line begins with "FILE: ".
@@ -27,6 +43,10 @@ def ask(
     ),
     files: list[str] = FILES,
     max_tokens: int = typer.Option(512, "--max-tokens", min=1, help="Longest answer, in tokens."),
+    start: str = START,
+    end: str = END,
+    channel: int = CHANNEL,
+    raw: str = RAW,
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
@@ -40,6 +60,7 @@ def ask(
 
         if not question.strip():
             raise UsageError("the question is empty")
+        source = source_options(start, end, channel, raw)
         job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens)
         writer = TextWriter(sys.stdout, with_names=len(files) > 1)
 
@@ -47,7 +68,7 @@ def ask(
             name = display_name(file)
             writer.begin(name)
             try:
-                windows = job.windows(file)
+                windows = job.windows(file, source)
                 answer = job.transcriber().ask(question, windows, on_text=writer.delta)
             finally:
                 writer.end()

@@ -15,6 +15,8 @@ from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import GemmaAudioError, InputError
 
 if TYPE_CHECKING:
+    from gemma_audio_cli.audio.reader import Floats
+    from gemma_audio_cli.audio.source import SourceOptions
     from gemma_audio_cli.audio.windows import Window
     from gemma_audio_cli.config import Settings
     from gemma_audio_cli.engine.data import Timings
@@ -41,8 +43,36 @@ MMPROJ = typer.Option(
 THREADS = typer.Option(
     None, "-t", "--threads", min=1, help="CPU threads; default: one per physical core.", show_default=False
 )
+
+
+def no_default(*names: str, help: str, metavar: str | None = None, min: float | None = None) -> Any:
+    """An option that need not be given."""
+    return typer.Option(None, *names, help=help, metavar=metavar, min=min, show_default=False)
+
+
+START = no_default("--start", metavar="TIME", help="Begin there: seconds, 1:30 or 1:02:03.")
+END = no_default("--end", metavar="TIME", help="End there.")
+CHANNEL = no_default("--channel", min=1, help="Hear only this channel, from 1.")
+RAW = no_default("--raw", metavar="TYPE:RATE:CHANNELS", help="Headerless input: s16le:16000:1.")
 QUIET = typer.Option(False, "-q", "--quiet", help="No notices on stderr; errors only.")
 VERBOSE = typer.Option(False, "-v", "--verbose", help="Print a timing table on stderr.")
+
+
+def source_options(
+    start: str | None, end: str | None, channel: int | None, raw: str | None, *, split: bool = False
+) -> SourceOptions:
+    """What the options of a command say about its recordings. Raises UsageError."""
+    from gemma_audio_cli.audio.pcm import parse_raw
+    from gemma_audio_cli.audio.source import SourceOptions
+    from gemma_audio_cli.audio.timecode import parse_time
+
+    return SourceOptions(
+        start=parse_time(start, "--start") if start else 0.0,
+        end=parse_time(end, "--end") if end else None,
+        channel=channel,
+        split_channels=split,
+        raw=parse_raw(raw) if raw else None,
+    )
 
 
 def prepare_streams() -> None:
@@ -122,16 +152,20 @@ class Job:
             self._transcriber = Transcriber(self._engine, options, notice=self.notice)
         return self._transcriber
 
-    def windows(self, file: str) -> Iterator[Window]:
-        """The windows of a recording. Its first one is decoded before this returns: a bad file costs no
-        model.
+    def windows(self, file: str, options: SourceOptions) -> Iterator[Window]:
+        """The windows of a recording, all of it covered. Its first one is decoded before this returns: a bad
+        file costs no model.
         """
         from itertools import chain
 
-        from gemma_audio_cli.audio.decode import samples
+        from gemma_audio_cli.audio.source import open_source
         from gemma_audio_cli.audio.windows import windows
 
-        found = windows(samples(file, self.notice))
+        def blocks() -> Iterator[Floats]:
+            with open_source(file, options, self.notice) as source:
+                yield from source.blocks()
+
+        found = windows(blocks())
         first = next(found, None)
         return chain(() if first is None else (first,), found)
 

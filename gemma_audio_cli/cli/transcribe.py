@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from gemma_audio_cli.cli.common import FILES, MMPROJ, MODEL, QUIET, THREADS, VERBOSE, Job, exit_codes
+from gemma_audio_cli.cli.common import (
+    CHANNEL,
+    END,
+    FILES,
+    MMPROJ,
+    MODEL,
+    QUIET,
+    RAW,
+    START,
+    THREADS,
+    VERBOSE,
+    Job,
+    exit_codes,
+    no_default,
+    source_options,
+)
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,15 +47,10 @@ DEMO_WINDOW = 12.0
 """Seconds: the demo model was trained on short clips."""
 
 
-def _no_default(*names: str, help: str, metavar: str | None = None, min: float | None = None) -> Any:
-    """An option that need not be given."""
-    return typer.Option(None, *names, help=help, metavar=metavar, min=min, show_default=False)
-
-
 def transcribe(
     files: list[str] = FILES,
-    formats: list[str] = _no_default("-f", "--format", metavar="FORMAT", help="May be given several times."),
-    output: str = _no_default(
+    formats: list[str] = no_default("-f", "--format", metavar="FORMAT", help="May be given several times."),
+    output: str = no_default(
         "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
     ),
     resume: bool = typer.Option(False, "--resume", help="Leave out recordings whose results are there."),
@@ -48,21 +58,21 @@ def transcribe(
     timestamps: bool = typer.Option(False, "--timestamps", help="Text: begin each line with its times."),
     jsonl: bool = typer.Option(False, "--jsonl", help="Short for -f jsonl: events while it works."),
     max_line: int = typer.Option(42, "--max-line", help="Subtitles: columns of a line."),
-    language: str = _no_default(
+    language: str = no_default(
         "-l", "--language", help="The language spoken (German or de); default: the model finds it."
     ),
-    translate_to: str = _no_default("--translate-to", metavar="LANGUAGE", help="Also translate."),
-    context: str = _no_default("--context", help="Names and terms that may be heard."),
-    prompt: str = _no_default("--prompt", help="Your own instruction in place of the usual one."),
-    start: str = _no_default("--start", metavar="TIME", help="Begin there: seconds, 1:30 or 1:02:03."),
-    end: str = _no_default("--end", metavar="TIME", help="End there."),
-    channel: int = _no_default("--channel", min=1, help="Hear only this channel, from 1."),
+    translate_to: str = no_default("--translate-to", metavar="LANGUAGE", help="Also translate."),
+    context: str = no_default("--context", help="Names and terms that may be heard."),
+    prompt: str = no_default("--prompt", help="Your own instruction in place of the usual one."),
+    start: str = START,
+    end: str = END,
+    channel: int = CHANNEL,
     split_channels: bool = typer.Option(False, "--split-channels", help="Transcribe each channel apart."),
-    raw: str = _no_default("--raw", metavar="TYPE:RATE:CHANNELS", help="Headerless input: s16le:16000:1."),
+    raw: str = RAW,
     vad: bool = typer.Option(
         True, "--vad/--no-vad", envvar="GEMMA_AUDIO_VAD", help="Find speech first; leave out silence."
     ),
-    window: float = _no_default("--window", metavar="SECONDS", help="Longest window; default: 30."),
+    window: float = no_default("--window", metavar="SECONDS", help="Longest window; default: 30."),
     min_pause: float = typer.Option(0.12, "--min-pause", help="Shortest pause between words, in seconds."),
     batch: str = typer.Option("auto", "--batch", metavar="N|auto", help="Windows decoded at once."),
     model: str = MODEL,
@@ -77,7 +87,9 @@ def transcribe(
         from gemma_audio_cli.cli.batch import Batch
         from gemma_audio_cli.output import OutputPlan, Progress, Style
 
-        source = _source(start, end, channel, split_channels, raw)
+        if resume and output is None:
+            raise UsageError("--resume needs -o: standard output keeps nothing to go on from")
+        source = source_options(start, end, channel, raw, split=split_channels)
         style = Style(timestamps=timestamps, max_line=max_line)
         kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
         job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose)
@@ -102,22 +114,6 @@ def transcribe(
             raise KeyboardInterrupt
         if job.exit_code:
             raise typer.Exit(job.exit_code)
-
-
-def _source(
-    start: str | None, end: str | None, channel: int | None, split: bool, raw: str | None
-) -> SourceOptions:
-    from gemma_audio_cli.audio.pcm import parse_raw
-    from gemma_audio_cli.audio.source import SourceOptions
-    from gemma_audio_cli.audio.timecode import parse_time
-
-    return SourceOptions(
-        start=parse_time(start, "--start") if start else 0.0,
-        end=parse_time(end, "--end") if end else None,
-        channel=channel,
-        split_channels=split,
-        raw=parse_raw(raw) if raw else None,
-    )
 
 
 def _options(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gemma_audio_cli.engine.template import TemplateError, render
+from gemma_audio_cli.errors import UsageError
 
 _FORMATTING = (
     "\n\nFollow these specific instructions for formatting the answer:\n"
@@ -74,8 +75,13 @@ Piece = Clip | Tokens
 
 
 def language_name(language: str) -> str:
-    """A language as the prompts name it: "de" and "German" are both "German"; others stay as they are."""
+    """A language as the prompts name it: "de" and "German" are both "German"; others stay as they are.
+
+    Raises UsageError where it cannot be a language.
+    """
     cleaned = " ".join(language.split())
+    if not cleaned.isprintable() or not any(map(str.isalpha, cleaned)) or len(cleaned) > 60:
+        raise UsageError(f"{language!r} is no language; give a name (German) or an ISO code (de)")
     return LANGUAGES.get(cleaned.lower(), cleaned[:1].upper() + cleaned[1:])
 
 
