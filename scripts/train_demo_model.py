@@ -93,7 +93,7 @@ def main() -> None:
     humans = load_takes(arguments.speech_dir, speakers, TRAIN_TAKES)
     if arguments.hold_out:
         # With a voice less, all varies more, and synthetic voices say more of the digits.
-        strength = Strength(speed=0.14, tract=0.16, noisy=0.5, filtered=0.6, hidden=0.6)
+        strength = Strength(speed=0.14, tract=0.16, noisy=0.4, filtered=0.5, hidden=0.45)
         source = ClipSource(humans, synthetic, strength, arguments.seed, human_share=0.5)
     else:
         source = ClipSource(humans, synthetic, Strength(), arguments.seed)
