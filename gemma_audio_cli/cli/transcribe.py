@@ -43,7 +43,7 @@ Text is printed as it is decoded, a line for each stretch of at most 30 s. With 
 every line begins with "FILE: ". Formats: text, srt, vtt, json, jsonl, tsv.
 """
 
-DEMO_WINDOW = 12.0
+DEMO_WINDOW = 8.0
 """Seconds: the demo model was trained on short clips."""
 
 

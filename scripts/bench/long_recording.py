@@ -7,7 +7,8 @@
 `memory` builds recordings of those lengths out of test takes of spoken digits, transcribes each with one
 process, and prints its peak resident memory and how many times faster than real time it was. `cuts` builds
 one recording, and each of its strings of digits as a file of its own; it prints the word error rate of both.
-Further options go to `transcribe`. Human digits come from --speech-dir (`digits/{digit}_{speaker}_{take}.wav`).
+Further options go to `transcribe`. Human digits come from --speech-dir
+(`digits/{digit}_{speaker}_{take}.wav`).
 """
 
 from __future__ import annotations
