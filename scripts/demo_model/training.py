@@ -95,7 +95,7 @@ class Trainer:
         self.model = model
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.step = 0
-        self._began = 0
+        self._began = self._head_until = 0
         self._encoder, self._source, self._plan, self._folder = encoder, source, plan, folder
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         matrices = [p for p in self._parameters if p.ndim >= 2]
@@ -113,6 +113,7 @@ class Trainer:
         state = {
             "step": self.step,
             "began": self._began,
+            "head_until": self._head_until,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -124,11 +125,12 @@ class Trainer:
     def start_at(self, step: int) -> None:
         """Takes the model as trained for ``step`` steps already, with no memory of them but its weights."""
         self.step = self._began = step
+        self._head_until = step + _HEAD_STEPS
         self.average.load_state_dict(self.model.state_dict())
 
     def load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
-        self.step, self._began = state["step"], state["began"]
+        self.step, self._began, self._head_until = (state[k] for k in ("step", "began", "head_until"))
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
@@ -173,7 +175,7 @@ class Trainer:
     def _train_on(self, batch: Batch, rng: np.random.Generator) -> tuple[float, float, float]:
         features = _mask_spectrum(batch.features, rng, self._source.strength.hidden)
         tokens, _ = self.model.encode(features, batch.mask)
-        new_head = self._began > 0 and self.step < self._began + _HEAD_STEPS
+        new_head = self.step < self._head_until
         if new_head:  # a CTC head that knows nothing would only lead a trained encoder astray
             tokens = tokens.detach()
         lengths = torch.tensor(token_counts(batch.mask))
@@ -202,7 +204,7 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._plan.rate(self.step, self._began + (_HEAD_STEPS if not new_head else 0))
+            group["lr"] = self._plan.rate(self.step, self._began if new_head else self._head_until)
         if torch.isfinite(norm):
             self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)

@@ -30,20 +30,23 @@ def read_pair(model: DemoModel, text: Path, mmproj: Path) -> None:
         for tensor in GGUFReader(path).tensors
         if tensor.name != "rope_freqs.weight"
     }
-    front, copies = model.front, 0
+
+    def tensor(name: str) -> torch.Tensor:
+        if name not in stored:
+            raise ValueError(f"{text.name}, {mmproj.name}: no tensor for {name}")
+        return torch.from_numpy(stored[name])
+
+    front = model.front
     for index, (conv, norm) in enumerate(((front.conv0, front.norm0), (front.conv1, front.norm1))):
-        wide = torch.from_numpy(stored.pop(f"{_FRONT}{index}.conv.weight"))
         channels, inputs = conv.weight.shape[:2]
-        copies = len(wide) // channels if index == 0 else copies
         # The second convolution sums over the copies of each channel that `write_front` made.
-        conv.weight.copy_(wide[:channels, :inputs] * (1 if index == 0 else copies))
-        norm.weight.copy_(torch.from_numpy(stored.pop(f"{_FRONT}{index}.norm.weight"))[:channels])
+        wide = tensor(f"{_FRONT}{index}.conv.weight")[:channels]
+        conv.weight.copy_(wide.unflatten(1, (-1, inputs)).sum(1))
+        norm.weight.copy_(tensor(f"{_FRONT}{index}.norm.weight")[:channels])
     for name, parameter in model.gemma.model.named_parameters():
         if name.startswith(_FRONT):
             continue
-        if name not in stored:
-            raise ValueError(f"{text.name}, {mmproj.name}: no tensor for {name}")
-        values = torch.from_numpy(stored[name])
+        values = tensor(name)
         if name.endswith("per_dim_scale"):
             values = torch.log(torch.expm1(values))  # stored after its softplus
         if values.numel() != parameter.numel():
