@@ -10,7 +10,7 @@ cut by the same rules; it holds one window, whatever the length of the recording
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -221,15 +221,33 @@ class SpeechWindows:
                 yield window
 
 
-def speech_windows(blocks: Iterable[Floats], options: CutOptions | None = None) -> Iterator[Window]:
-    """Blocks float32 [n] of any size as windows of speech, each as soon as its end is known."""
-    stream = SpeechWindows(options)
+def channel_windows(
+    blocks: Iterable[Floats], channels: Sequence[int], options: CutOptions | None = None
+) -> Iterator[tuple[int | None, Window]]:
+    """Windows of speech with the channel they are of, each as soon as its end is known.
+
+    Blocks are float32 [n, channels], of any n; without channels they are mono, [n], and None stands for it.
+    """
+    streams: list[tuple[int | None, SpeechWindows]] = [
+        (c, SpeechWindows(options)) for c in channels or (None,)
+    ]
     failure: AudioError | None = None
     try:
         for block in blocks:
-            yield from stream.push(block)
+            columns = block.T if channels else (block,)
+            for (channel, stream), column in zip(streams, columns, strict=True):
+                for window in stream.push(column):
+                    yield channel, window
     except AudioError as error:  # a recording damaged in the middle: what came before it counts
         failure = error
-    yield from stream.finish()
+    for channel, stream in streams:
+        for window in stream.finish():
+            yield channel, window
     if failure is not None:
         raise failure
+
+
+def speech_windows(blocks: Iterable[Floats], options: CutOptions | None = None) -> Iterator[Window]:
+    """Blocks float32 [n] of any size as windows of speech, each as soon as its end is known."""
+    for _, window in channel_windows(blocks, (), options):
+        yield window

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from gemma_audio_cli.audio.reader import Floats, Notice
-from gemma_audio_cli.audio.source import display_name, open_source
+from gemma_audio_cli.audio.source import SourceOptions, display_name, open_source
 
 __all__ = ["display_name", "samples"]
 
@@ -15,10 +15,12 @@ def _ignore(_text: str) -> None:
     pass
 
 
-def samples(source: str | os.PathLike[str], notice: Notice = _ignore) -> Iterator[Floats]:
+def samples(
+    source: str | os.PathLike[str], notice: Notice = _ignore, options: SourceOptions | None = None
+) -> Iterator[Floats]:
     """The recording `source` (a path, or "-" for standard input) as blocks float32 [n] of 16 kHz mono.
 
-    `notice` is told, in one line, what is odd but no reason to stop.
+    `notice` is told, in one line, what is odd but no reason to stop. `options` say which part is wanted.
     """
-    with open_source(source, notice=notice) as opened:
+    with open_source(source, options, notice) as opened:
         yield from opened.blocks()

@@ -24,7 +24,7 @@ from gemma_audio_cli.errors import InputError
 from gemma_audio_cli.output import ItemOutput, OutputPlan, Progress, Recording
 
 if TYPE_CHECKING:
-    from gemma_audio_cli.audio.cutter import CutOptions, SpeechWindows
+    from gemma_audio_cli.audio.cutter import CutOptions
     from gemma_audio_cli.audio.source import Source
     from gemma_audio_cli.engine.transcriber import Segment
     from gemma_audio_cli.output import Item
@@ -121,32 +121,11 @@ class Batch:
 
     def _cut(self, source: Source) -> Iterator[tuple[int | None, Window]]:
         """Windows with the channel they are of."""
-        if not source.channels:
-            if self._options.cut is None:
-                found = windows(source.blocks(), self._options.window)
-            else:
-                from gemma_audio_cli.audio.cutter import speech_windows
+        if self._options.cut is None:
+            return ((None, window) for window in windows(source.blocks(), self._options.window))
+        from gemma_audio_cli.audio.cutter import channel_windows
 
-                found = speech_windows(source.blocks(), self._options.cut)
-            for window in found:
-                yield None, window
-            return
-        from gemma_audio_cli.audio.cutter import SpeechWindows
-
-        cutters: dict[int, SpeechWindows] = {c: SpeechWindows(self._options.cut) for c in source.channels}
-        failure: InputError | None = None
-        try:
-            for block in source.blocks():
-                for column, (channel, cutter) in enumerate(cutters.items()):
-                    for window in cutter.push(block[:, column]):
-                        yield channel, window
-        except InputError as error:
-            failure = error
-        for channel, cutter in cutters.items():
-            for window in cutter.finish():
-                yield channel, window
-        if failure is not None:
-            raise failure
+        return channel_windows(source.blocks(), source.channels, self._options.cut)
 
     # -- out --
 
@@ -208,17 +187,18 @@ class Batch:
                 self._job.notice(f"{times}: unreliable ({', '.join(segment.flags)})")
         if shown and shown != segment.text:
             out.delta(f"\n{segment.text}")  # what was shown was a try that did not hold
+        if not segment.text and segment.reliable:
+            return
         if take.channels:
             take.held.append(segment)
-        elif segment.text or not segment.reliable:
+        else:
             out.segment(segment)
 
     def _finish(self, take: _Take) -> None:
         """The recording's turn is over: write its end, give its files their names, tell a failure."""
         out = self._begin(take)
         for segment in sorted(take.held, key=lambda s: (s.start, s.channel or 0)):
-            if segment.text or not segment.reliable:
-                out.segment(segment)
+            out.segment(segment)
         error = str(take.failure) if take.failure else None
         if self._stopping and not error:
             error = "interrupted"

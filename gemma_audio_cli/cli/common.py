@@ -15,7 +15,6 @@ from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import GemmaAudioError, InputError
 
 if TYPE_CHECKING:
-    from gemma_audio_cli.audio.reader import Floats
     from gemma_audio_cli.audio.source import SourceOptions
     from gemma_audio_cli.audio.windows import Window
     from gemma_audio_cli.config import Settings
@@ -158,14 +157,10 @@ class Job:
         """
         from itertools import chain
 
-        from gemma_audio_cli.audio.source import open_source
+        from gemma_audio_cli.audio.decode import samples
         from gemma_audio_cli.audio.windows import windows
 
-        def blocks() -> Iterator[Floats]:
-            with open_source(file, options, self.notice) as source:
-                yield from source.blocks()
-
-        found = windows(blocks())
+        found = windows(samples(file, self.notice, options))
         first = next(found, None)
         return chain(() if first is None else (first,), found)
 

@@ -18,10 +18,6 @@ class NotYet(Exception):
     """Nothing is ready; there may be more later."""
 
 
-class _End(Exception):
-    """The items have come to their end."""
-
-
 class Ahead(Generic[T]):
     """Runs through `items` in a thread, at most `size` ahead of the reader."""
 
@@ -42,8 +38,6 @@ class Ahead(Generic[T]):
             if failure is None:
                 return item  # type: ignore[return-value]
             self._over = failure
-        if isinstance(self._over, _End):
-            raise StopIteration
         raise self._over
 
     def ready(self) -> bool:
@@ -59,7 +53,7 @@ class Ahead(Generic[T]):
             for item in items:
                 if not self._put((item, None)):
                     return
-            self._put((None, _End()))
+            self._put((None, StopIteration()))
         except BaseException as failure:
             self._put((None, failure))
 
