@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -112,6 +113,22 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
         return Result(done.returncode, done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Starts gemma-audio as `cli` does and does not wait; all it says can be read from pipes."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    def begin(*arguments: object, **options: int | IO[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)],
+            env=environment | {"PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            **(streams | options),  # type: ignore[call-overload]
+        )
+
+    return begin
 
 
 def tone(seconds: float, rate: int = 16_000, channels: int = 1, frequency: float = 440.0) -> np.ndarray:

@@ -29,6 +29,10 @@ import soundfile
 import soxr
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from demo_model.grammar import random_digits, word_errors  # noqa: E402 - scripts are no package
+
 RATE = 16_000
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")
 TEST_TAKES = range(5)
@@ -45,7 +49,7 @@ class Strings:
         rng = self._rng
         while True:
             speaker = SPEAKERS[int(rng.integers(len(SPEAKERS)))]
-            digits = [str(d) for d in rng.integers(0, 10, size=int(rng.integers(3, 8)))]
+            digits = random_digits(rng, 3, 7)
             parts = []
             for digit in digits:
                 name = f"{digit}_{speaker}_{int(rng.choice(TEST_TAKES))}.wav"
@@ -91,16 +95,6 @@ def transcribe(*arguments: object) -> tuple[float, int]:
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"failed: {' '.join(command)}")
     return time.monotonic() - began, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def word_errors(said: list[str], heard: list[str]) -> int:
-    """Levenshtein distance in words."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
-    return row[-1]
 
 
 def memory(arguments: argparse.Namespace, folder: Path) -> None:

@@ -272,16 +272,11 @@ def test_wrong_usage(cli, arguments):
 # ---- endings -------------------------------------------------------------------------------------
 
 
-def start(environment: dict[str, str], *arguments: object, **options: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment | {"PYTHONPATH": str(ROOT)}, **options)  # type: ignore[call-overload]
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this platform has no SIGPIPE")
-def test_a_reader_that_goes_away_is_no_error(environment, model, tmp_path, make_tone):
+def test_a_reader_that_goes_away_is_no_error(start, model, tmp_path, make_tone):
     path = tmp_path / "long.wav"
     soundfile.write(path, make_tone(100.0), 16_000)
-    child = start(environment, "transcribe", *model, path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = start("transcribe", *model, path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.read(1)
     child.stdout.close()
@@ -292,10 +287,10 @@ def test_a_reader_that_goes_away_is_no_error(environment, model, tmp_path, make_
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to one process there")
-def test_control_c_ends_with_130_and_keeps_what_was_said(environment, model, recording):
+def test_control_c_ends_with_130_and_keeps_what_was_said(start, model, recording):
     # A pipe that stays open: the command waits for more sound.
     child = start(
-        environment, "transcribe", *model, recording, "-",
+        "transcribe", *model, recording, "-",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert child.stdout is not None
@@ -312,9 +307,9 @@ def test_control_c_ends_with_130_and_keeps_what_was_said(environment, model, rec
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_told_in_one_line(environment, model, recording):
+def test_a_full_disk_is_told_in_one_line(start, model, recording):
     with Path("/dev/full").open("w") as full:
-        child = start(environment, "transcribe", *model, recording, stdout=full, stderr=subprocess.PIPE)
+        child = start("transcribe", *model, recording, stdout=full, stderr=subprocess.PIPE)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 1
     (line,) = lines(err.decode())
@@ -356,12 +351,12 @@ def test_no_command_shows_the_help(cli):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no times of children there")
-def test_help_is_quick(environment):
+def test_help_is_quick(start):
     """The bound is 0.25 s on a quiet machine; here the best of five may compute for twice as long."""
     best = float("inf")
     for _ in range(5):
         before = os.times()
-        child = start(environment, "--help", stdout=subprocess.DEVNULL)
+        child = start("--help", stdout=subprocess.DEVNULL)
         assert child.wait(60) == 0
         after = os.times()
         spent = sum(after[2:4]) - sum(before[2:4])  # user and system time of children

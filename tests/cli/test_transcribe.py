@@ -30,21 +30,6 @@ def environment(environment):
     return {key: value for key, value in environment.items() if key != "GEMMA_AUDIO_VAD"}
 
 
-@pytest.fixture
-def start(environment, tmp_path):
-    """Starts gemma-audio and does not wait."""
-
-    def begin(*arguments, **options) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)],
-            env=environment | {"PYTHONPATH": str(ROOT)},
-            cwd=tmp_path,
-            **({"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options),
-        )
-
-    return begin
-
-
 def spoken() -> np.ndarray:
     return soundfile.read(SAMPLE, dtype="float32")[0]
 
