@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 from gemma_audio_cli.audio.source import SourceOptions, display_name, open_source
 from gemma_audio_cli.audio.windows import Window, WindowOptions, windows
 from gemma_audio_cli.cli.common import Job, say
+from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import InputError
 from gemma_audio_cli.output import ItemOutput, OutputPlan, Progress, Recording
 
 if TYPE_CHECKING:
     from gemma_audio_cli.audio.cutter import CutOptions
+    from gemma_audio_cli.audio.reader import Floats
     from gemma_audio_cli.audio.source import Source
     from gemma_audio_cli.engine.transcriber import Segment
     from gemma_audio_cli.output import Item
@@ -59,6 +61,9 @@ class _Take:
     """Segments of split channels, to be put in order of time at the end."""
     shown: str = ""
     seconds: float = 0.0
+    """How far it has been heard, from its start."""
+    whole: bool = False
+    """It has been heard to its end."""
     failure: InputError | None = None
 
 
@@ -111,21 +116,30 @@ class Batch:
             try:
                 with open_source(item.input, self._options.source, self._job.notice) as source:
                     take.channels = source.channels
-                    for channel, window in self._cut(source):
-                        take.seconds = max(take.seconds, window.end + source.start)
+                    for channel, window in self._cut(source, self._measured(source, take)):
                         yield (take, channel), replace(window, start=window.start + source.start)
                         if self._stopping:
                             return
+                take.whole = True
             except InputError as failure:
                 take.failure = failure
 
-    def _cut(self, source: Source) -> Iterator[tuple[int | None, Window]]:
+    @staticmethod
+    def _measured(source: Source, take: _Take) -> Iterator[Floats]:
+        """The blocks of a source, told to `take` as they go by."""
+        n = 0
+        for block in source.blocks():
+            n += len(block)
+            take.seconds = source.start + n / SAMPLE_RATE
+            yield block
+
+    def _cut(self, source: Source, blocks: Iterator[Floats]) -> Iterator[tuple[int | None, Window]]:
         """Windows with the channel they are of."""
         if self._options.cut is None:
-            return ((None, window) for window in windows(source.blocks(), self._options.window))
+            return ((None, window) for window in windows(blocks, self._options.window))
         from gemma_audio_cli.audio.cutter import channel_windows
 
-        return channel_windows(source.blocks(), source.channels, self._options.cut)
+        return channel_windows(blocks, source.channels, self._options.cut)
 
     # -- out --
 
@@ -200,7 +214,7 @@ class Batch:
         for segment in sorted(take.held, key=lambda s: (s.start, s.channel or 0)):
             out.segment(segment)
         error = str(take.failure) if take.failure else None
-        if self._stopping and not error:
+        if not take.whole and not error:
             error = "interrupted"
         out.end(error, duration=take.seconds)
         out.__exit__(None, None, None)

@@ -146,6 +146,18 @@ def test_what_makes_no_sense_is_told_at_once(cli, wrong):
     assert "\x1b" not in done.err
 
 
+def test_the_duration_is_the_recording_s_also_where_nothing_is_said(cli, tmp_path):
+    silent = write(tmp_path / "silent.wav", quiet(20))
+    value = json.loads(cli("transcribe", "-m", "demo", "-f", "json", silent).out)
+    assert (value["duration"], value["segments"]) == (20.0, [])
+    spoke = write(tmp_path / "spoke.wav", spoken(), quiet(20))
+    seconds = len(spoken()) / 16_000 + 20
+    value = json.loads(cli("transcribe", "-m", "demo", "-f", "json", spoke).out)
+    assert value["duration"] == pytest.approx(seconds, abs=0.001)
+    part = json.loads(cli("transcribe", "-m", "demo", "-f", "json", "--start", 1, "--end", 9, spoke).out)
+    assert part["duration"] == 9.0
+
+
 # ---- pipelines -----------------------------------------------------------------------------------
 
 
@@ -240,19 +252,24 @@ def test_control_c_once_keeps_what_is_begun_twice_stops_now(start, tmp_path):
     for n in range(40):
         write(tmp_path / "in" / f"{n:02}.wav", *(part for _ in range(3) for part in (spoken(), quiet(1.2))))
     folder = tmp_path / "out"
-    child = start("transcribe", "-m", "demo", "-r", "in", "-o", "out")
+    child = start("transcribe", "-m", "demo", "-r", "in", "-f", "text", "-f", "json", "-o", "out")
     while not list(folder.glob("*.txt")):
         assert child.poll() is None
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    done = outputs(folder)
+    done = {name: text for name, text in outputs(folder).items() if name.endswith(".txt")}
     assert 0 < len(done) < 40
     assert {text.decode().split()[0] for text in done.values()} == {DIGITS.split()[0]}
+    # Only what was not heard to its end is called interrupted.
+    kept = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    assert [value.get("error") for value in kept] == [
+        None if value["text"].split() == DIGITS.split() * 3 else "interrupted" for value in kept
+    ]
     assert b"Traceback" not in err
     child = start("transcribe", "-m", "demo", "-r", "in", "--resume", "-o", "out")
-    while len(outputs(folder)) <= len(done):
+    while len(list(folder.glob("*.txt"))) <= len(done):
         assert child.poll() is None
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
