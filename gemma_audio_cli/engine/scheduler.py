@@ -104,12 +104,14 @@ class Scheduler:
         max_seconds: float,
         guards: GuardOptions | None = None,
         sampler: SamplerOptions | None = None,
+        ignore_end: bool = False,
     ) -> None:
         """`pieces`: the prompt of one clip. Opens a session large enough for clips of `max_seconds`."""
         self._engine = engine
         self._guards = guards or GuardOptions()
         self._sampler = sampler or SamplerOptions()
         self._budget = budget
+        self._ignore_end = ignore_end
         split = next(i for i, piece in enumerate(pieces) if isinstance(piece, prompt.Clip))
         self._head = _tokens(pieces[:split])
         self._tail = _tokens(pieces[split + 1 :])
@@ -224,8 +226,9 @@ class Scheduler:
         slot.work, slot.filter, slot.text = work, TextFilter(self._engine), ""
         slot.tokens, slot.logprobs, slot.looping = [], [], False
         token, logprob = self._session.sample(0, seq=slot.seq)
-        slot.generation = Generation(slot.seq, token, self._budget(work.window.seconds) - 1)
-        if self._engine.is_end(token):
+        budget = self._budget(work.window.seconds)
+        slot.generation = Generation(slot.seq, token, budget - 1, ignore_end=self._ignore_end)
+        if self._engine.is_end(token) and not self._ignore_end:
             slot.generation.stop = "end"
             self._finish(slot)
         else:

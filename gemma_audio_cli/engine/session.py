@@ -126,7 +126,7 @@ class Session:
         values = n.ffi.new("ga_generation[]", len(generations))
         for value, item in zip(values, generations, strict=True):
             value.seq, value.next_token, value.n_max = item.seq, item.next_token, item.n_max
-            value.stop = _STOPS.index(item.stop)
+            value.stop, value.ignore_end = _STOPS.index(item.stop), int(item.ignore_end)
         status = n.lib.ga_session_generate(
             self.handle, values, len(generations), int(return_on_stop), callback, n.ffi.NULL
         )

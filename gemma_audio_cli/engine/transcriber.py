@@ -51,6 +51,8 @@ class DecodeOptions:
     """Longest window that will be given."""
     guards: GuardOptions = field(default_factory=GuardOptions)
     """When a transcript is bad, and what to try then."""
+    ignore_end: bool = False
+    """Write the whole budget, past the end token: what benchmarks do, so that all engines do the same work."""
 
     def budget(self, seconds: float) -> int:
         """Tokens a transcript of so many seconds may have."""
@@ -198,6 +200,7 @@ class Transcriber:
                 max_seconds=self.options.max_seconds,
                 guards=self.options.guards,
                 sampler=self.options.sampler,
+                ignore_end=self.options.ignore_end,
             )
             self._scheduler = (instruction, scheduler)
         return self._scheduler[1]

@@ -261,9 +261,10 @@ typedef struct ga_generation {
     int32_t next_token;
     int32_t n_max; /* tokens still allowed */
     ga_stop stop;  /* GA_STOP_RUNNING on entry */
+    int32_t ignore_end; /* 1: the end token is a token like any other, so that exactly n_max are written (benchmarks) */
 } ga_generation;
 
-/* Told each new token (never the end token) of generation `index`. Return 0 to go on, 1 to stop this generation,
+/* Told each new token (the end token only where it is ignored) of generation `index`. Return 0 to go on, 1 to stop this generation,
  * 2 to return from ga_session_generate after this step. */
 typedef int32_t (*ga_token_callback)(size_t index, int32_t token, float logprob, void * user_data);
 

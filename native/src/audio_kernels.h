@@ -1,9 +1,10 @@
 // Loops of the audio encoder for x86 CPUs with AVX2, chosen at run time.
 //
-// Why not ggml's: its BF16 and F16 products round the activations to that type, and each step of the conformer (norm,
-// clamp, product, clamp, SiLU, add) is a pass over memory of its own. Here weights are widened to f32 as they are read, in
-// blocks that all tokens share, so that products are f32 throughout and run near the machine's peak, and what surrounds a
-// product is done on the values while they are at hand.
+// Why not ggml's: each step of the conformer (norm, clamp, product, clamp, SiLU, add) is a pass over memory of its own
+// there, and its F16 products round the activations. Here weights are packed as they are read, in blocks that all tokens
+// share, so that products run near the machine's peak, and what surrounds a product is done on the values while they are
+// at hand. Products are f32 throughout, but for BF16 weights on processors that multiply BF16: those take activations in
+// BF16 too, which is how the models were trained and twice as fast.
 //
 // Every function works on a range of its rows or panels, so that threads can share one call.
 #pragma once
@@ -36,7 +37,8 @@ struct MatmulArgs {
     int64_t n_in = 0;
     int64_t n_out = 0;
     RowsIn x;
-    float * out = nullptr; // [x.n][n_out]
+    const void * x_bf16 = nullptr; // of matmul_bf16, instead of x.data; rows of an even stride, zeros beyond n_in
+    float * out = nullptr;         // [x.n][n_out]
     const float * bias = nullptr;
     float min = 0.0f, max = 0.0f; // infinite: no clamp
     bool silu = false;
@@ -56,9 +58,13 @@ struct AttentionArgs {
 };
 
 struct AudioKernels {
-    int panel; // outputs computed together; ranges of matmul are in panels
-
+    // Ranges are in panels: outputs that are computed together.
+    int panel;
     void (*matmul)(const MatmulArgs & args, int64_t first_panel, int64_t n_panels);
+    // Of one BF16 matrix and rows in BF16; null where the processor has no such product.
+    int panel_bf16;
+    void (*matmul_bf16)(const MatmulArgs & args, int64_t first_panel, int64_t n_panels);
+    void (*round_bf16)(const float * x, int64_t n, uint16_t * out);
     // out = clamp(RMS(x) * weight); weight may be null.
     void (*rms_norm)(const float * x, const float * weight, float eps, float min, float max, int64_t n, float * out);
     // out = x + scale * RMS(h) * weight; without a weight, x + scale * h.

@@ -8,8 +8,9 @@ namespace ga {
 
 namespace {
 
-constexpr int64_t kRowsPerUnit = 16;  // of the steps between products
-constexpr int64_t kPanelsPerUnit = 4; // of a product
+constexpr int64_t kRowsPerUnit = 16;    // of the steps between products
+constexpr int64_t kOutputsPerUnit = 64; // of a product
+constexpr int64_t kLane = 16;           // rows in BF16 end with whole vectors of so many
 
 // Null for a tensor the model does not have.
 float * floats(const ggml_tensor * tensor) {
@@ -37,8 +38,9 @@ bool AudioOps::multiplies(const ggml_tensor * weight) {
     return type && weight->buffer && ggml_backend_buffer_is_host(weight->buffer);
 }
 
-ggml_tensor * AudioOps::node(int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs, int64_t total,
-                             int64_t size, std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run) {
+ggml_tensor * AudioOps::node(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs,
+                             int64_t total, int64_t size,
+                             std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run) {
     inputs.erase(std::remove(inputs.begin(), inputs.end(), nullptr), inputs.end());
     Node & node = nodes_.emplace_back();
     node.n_units = (total + size - 1) / size;
@@ -49,8 +51,8 @@ ggml_tensor * AudioOps::node(int64_t ne0, int64_t ne1, int64_t ne2, std::vector<
             mine.run(out, unit);
         }
     };
-    return ggml_custom_4d(ctx_, GGML_TYPE_F32, ne0, ne1, ne2, 1, inputs.data(), static_cast<int>(inputs.size()),
-                          take_units, GGML_N_TASKS_MAX, &node);
+    return ggml_custom_4d(ctx_, type, ne0, ne1, ne2, 1, inputs.data(), static_cast<int>(inputs.size()), take_units,
+                          GGML_N_TASKS_MAX, &node);
 }
 
 const RowRun & AudioOps::run_of(int64_t row, int64_t & index) const {
@@ -73,8 +75,24 @@ ggml_tensor * AudioOps::multiply(ggml_tensor * weight, ggml_tensor * x, const Af
     args.silu = after.silu;
     args.silu_min = after.silu_min;
     args.silu_max = after.silu_max;
+    if (weight->type == GGML_TYPE_BF16 && kernels_.matmul_bf16) {
+        ggml_tensor * x_bf16 = rounded(x);
+        args.x.stride = x_bf16->ne[0];
+        const int64_t n_panels = (args.n_out + kernels_.panel_bf16 - 1) / kernels_.panel_bf16;
+        return node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x_bf16, after.bias}, n_panels,
+                    kOutputsPerUnit / kernels_.panel_bf16,
+                    [this, args, weight, x_bf16, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
+                        MatmulArgs mine = args;
+                        mine.weight[0] = weight->data;
+                        mine.x_bf16 = x_bf16->data;
+                        mine.bias = floats(bias);
+                        mine.out = floats(out);
+                        kernels_.matmul_bf16(mine, first, n);
+                    });
+    }
     const int64_t n_panels = (args.n_out + kernels_.panel - 1) / kernels_.panel;
-    return node(args.n_out, args.x.n, 1, {weight, x, after.bias}, n_panels, kPanelsPerUnit,
+    return node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x, after.bias}, n_panels,
+                kOutputsPerUnit / kernels_.panel,
                 [this, args, weight, x, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
                     MatmulArgs mine = args;
                     mine.weight[0] = weight->data;
@@ -85,8 +103,24 @@ ggml_tensor * AudioOps::multiply(ggml_tensor * weight, ggml_tensor * x, const Af
                 });
 }
 
+ggml_tensor * AudioOps::rounded(ggml_tensor * x) {
+    if (rounded_of_ != x) {
+        const int64_t width = x->ne[0], stride = (width + kLane - 1) / kLane * kLane;
+        rounded_of_ = x;
+        rounded_ = node(GGML_TYPE_BF16, stride, ggml_nrows(x), 1, {x}, ggml_nrows(x), kRowsPerUnit,
+                        [this, x, width, stride](ggml_tensor * out, int64_t first, int64_t n) {
+                            for (int64_t row = first; row < first + n; row++) {
+                                uint16_t * to = static_cast<uint16_t *>(out->data) + row * stride;
+                                kernels_.round_bf16(floats(x) + row * width, width, to);
+                                std::fill(to + width, to + stride, uint16_t(0));
+                            }
+                        });
+    }
+    return rounded_;
+}
+
 ggml_tensor * AudioOps::rms_norm(ggml_tensor * x, ggml_tensor * weight, float min, float max) {
-    return node(x->ne[0], x->ne[1], 1, {x, weight}, x->ne[1], kRowsPerUnit,
+    return node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, weight}, x->ne[1], kRowsPerUnit,
                 [this, x, weight, min, max](ggml_tensor * out, int64_t first, int64_t n) {
                     const int64_t width = x->ne[0];
                     for (int64_t row = first; row < first + n; row++) {
@@ -97,7 +131,7 @@ ggml_tensor * AudioOps::rms_norm(ggml_tensor * x, ggml_tensor * weight, float mi
 }
 
 ggml_tensor * AudioOps::add_rms_norm(ggml_tensor * x, ggml_tensor * h, ggml_tensor * weight, float scale) {
-    return node(x->ne[0], x->ne[1], 1, {x, h, weight}, x->ne[1], kRowsPerUnit,
+    return node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, h, weight}, x->ne[1], kRowsPerUnit,
                 [this, x, h, weight, scale](ggml_tensor * out, int64_t first, int64_t n) {
                     const int64_t width = x->ne[0];
                     for (int64_t row = first; row < first + n; row++) {
@@ -120,8 +154,8 @@ ggml_tensor * AudioOps::attention(const AudioLayer & layer, int64_t n_head, floa
     args.max = layer.attn_out.in_max;
     ggml_tensor * q_scale = layer.q_scale;
     ggml_tensor * rel_keys = layer.rel_keys;
-    return node(q->ne[0], q->ne[1], 1, {q, k, past_k, v, past_v, q_scale, rel_keys}, q->ne[1], kRowsPerUnit,
-                [=](ggml_tensor * out, int64_t first, int64_t n) {
+    return node(GGML_TYPE_F32, q->ne[0], q->ne[1], 1, {q, k, past_k, v, past_v, q_scale, rel_keys}, q->ne[1],
+                kRowsPerUnit, [=](ggml_tensor * out, int64_t first, int64_t n) {
                     AttentionArgs mine = args;
                     mine.q_scale = floats(q_scale);
                     mine.rel_keys = floats(rel_keys);
@@ -147,7 +181,7 @@ ggml_tensor * AudioOps::attention(const AudioLayer & layer, int64_t n_head, floa
 }
 
 ggml_tensor * AudioOps::glu(ggml_tensor * h) {
-    return node(h->ne[0] / 2, h->ne[1], 1, {h}, h->ne[1], kRowsPerUnit,
+    return node(GGML_TYPE_F32, h->ne[0] / 2, h->ne[1], 1, {h}, h->ne[1], kRowsPerUnit,
                 [this, h](ggml_tensor * out, int64_t first, int64_t n) {
                     for (int64_t row = first; row < first + n; row++) {
                         kernels_.glu(floats(h) + row * h->ne[0], out->ne[0], floats(out) + row * out->ne[0]);
@@ -159,7 +193,7 @@ ggml_tensor * AudioOps::conv(const AudioLayer & layer, ggml_tensor * x, ggml_ten
     ggml_tensor * kernel = layer.conv_kernel;
     ggml_tensor * weight = layer.conv_post_norm;
     const float min = layer.conv_out.in_min, max = layer.conv_out.in_max;
-    return node(x->ne[0], x->ne[1], 1, {x, past, kernel, weight}, x->ne[1], kRowsPerUnit,
+    return node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, past, kernel, weight}, x->ne[1], kRowsPerUnit,
                 [=](ggml_tensor * out, int64_t first, int64_t n) {
                     for (int64_t row = first; row < first + n; row++) {
                         int64_t index;
@@ -177,14 +211,15 @@ ggml_tensor * AudioOps::conv(const AudioLayer & layer, ggml_tensor * x, ggml_ten
 
 ggml_tensor * AudioOps::carry(ggml_tensor * x, ggml_tensor * past) {
     const int64_t n_clips = static_cast<int64_t>(runs_.size()), n_past = past->ne[1] / n_clips;
-    return node(x->ne[0], past->ne[1], 1, {x, past}, n_clips, 1, [=](ggml_tensor * out, int64_t first, int64_t) {
-        const RowRun & run = runs_[(size_t)first];
-        const RowsOf rows(x, past, n_clips, run, first);
-        for (int64_t i = 0; i < n_past; i++) {
-            std::memcpy(floats(out) + (first * n_past + i) * x->ne[0], rows(run.n - n_past + i),
-                        (size_t)x->ne[0] * sizeof(float));
-        }
-    });
+    return node(GGML_TYPE_F32, x->ne[0], past->ne[1], 1, {x, past}, n_clips, 1,
+                [=](ggml_tensor * out, int64_t first, int64_t) {
+                    const RowRun & run = runs_[(size_t)first];
+                    const RowsOf rows(x, past, n_clips, run, first);
+                    for (int64_t i = 0; i < n_past; i++) {
+                        std::memcpy(floats(out) + (first * n_past + i) * x->ne[0], rows(run.n - n_past + i),
+                                    (size_t)x->ne[0] * sizeof(float));
+                    }
+                });
 }
 
 ggml_tensor * AudioOps::conv0(const AudioModel & model, FrameRows frames) {
@@ -192,7 +227,7 @@ ggml_tensor * AudioOps::conv0(const AudioModel & model, FrameRows frames) {
     const int64_t n_rows = static_cast<int64_t>(frames.size());
     ggml_tensor * kernel = model.conv0_taps;
     ggml_tensor * weight = model.conv0_norm;
-    return node(n_channels, n_positions + 1, n_rows, {kernel, weight}, n_rows, kRowsPerUnit,
+    return node(GGML_TYPE_F32, n_channels, n_positions + 1, n_rows, {kernel, weight}, n_rows, kRowsPerUnit,
                 [=, frames = std::move(frames)](ggml_tensor * out, int64_t first, int64_t n) {
                     const int64_t size = (n_positions + 1) * n_channels;
                     for (int64_t row = first; row < first + n; row++) {
@@ -225,7 +260,8 @@ ggml_tensor * AudioOps::conv1(const AudioModel & model, ggml_tensor * x, int64_t
     }
     args.min = -INFINITY;
     args.max = INFINITY;
-    return node(c1, n_positions, n_slots, {x, kernels[0], kernels[1], kernels[2], weight}, n_slots, kRowsPerUnit,
+    return node(GGML_TYPE_F32, c1, n_positions, n_slots, {x, kernels[0], kernels[1], kernels[2], weight}, n_slots,
+                kRowsPerUnit,
                 [=, k0 = kernels[0], k1 = kernels[1], k2 = kernels[2]](ggml_tensor * out, int64_t first, int64_t n) {
                     MatmulArgs mine = args;
                     mine.weight[0] = k0->data;

@@ -72,14 +72,19 @@ class AudioOps {
         std::atomic<int64_t> next{0};
     };
     // run(out, first, n) for every piece of `total` things, about `size` at a time.
-    ggml_tensor * node(int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs, int64_t total,
-                       int64_t size, std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run);
+    ggml_tensor * node(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs,
+                       int64_t total, int64_t size,
+                       std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run);
+    // Rows in BF16, zeros behind them up to a whole vector; the last one made is kept for products that share x.
+    ggml_tensor * rounded(ggml_tensor * x);
     const RowRun & run_of(int64_t row, int64_t & index) const;
 
     ggml_context * ctx_;
     const AudioKernels & kernels_;
     std::vector<RowRun> runs_;
     std::deque<Node> nodes_;
+    ggml_tensor * rounded_of_ = nullptr;
+    ggml_tensor * rounded_ = nullptr;
 };
 
 } // namespace ga

@@ -179,7 +179,7 @@ void Session::generate(ga_generation * generations, size_t n, bool return_on_sto
             float logprob = 0;
             g.next_token = sample(g.seq, row, &logprob);
             g.n_max--;
-            if (engine_.vocab().is_end(g.next_token)) {
+            if (!g.ignore_end && engine_.vocab().is_end(g.next_token)) {
                 g.stop = GA_STOP_END;
                 leave = leave || return_on_stop;
                 continue;

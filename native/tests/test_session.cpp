@@ -174,7 +174,7 @@ void test_generate_equals_single_steps() {
     ga_generation generations[2] = {};
     std::vector<std::vector<int32_t>> found(2);
     for (int i = 0; i < 2; i++) {
-        generations[i] = {i, session.sample(i, (size_t)i, nullptr), 9, GA_STOP_RUNNING};
+        generations[i] = {i, session.sample(i, (size_t)i, nullptr), 9, GA_STOP_RUNNING, 0};
         found[(size_t)i].push_back(generations[i].next_token);
     }
     session.generate(generations, 2, false, [&](size_t index, int32_t token, float logprob) {
@@ -187,7 +187,7 @@ void test_generate_equals_single_steps() {
         CHECK(found[i] == truth[i], "generation %zu differs from single steps", i);
         CHECK(generations[i].stop != GA_STOP_RUNNING, "generation %zu still runs", i);
     }
-    ga_generation twice[2] = {{0, 9, 3, GA_STOP_RUNNING}, {0, 9, 3, GA_STOP_RUNNING}};
+    ga_generation twice[2] = {{0, 9, 3, GA_STOP_RUNNING, 0}, {0, 9, 3, GA_STOP_RUNNING, 0}};
     CHECK(thrown([&] { session.generate(twice, 2, false, nullptr); }) == GA_ERROR_INVALID_ARGUMENT,
           "two generations on one sequence");
 }

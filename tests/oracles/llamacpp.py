@@ -3,20 +3,11 @@
     with LlamaCpp(text_gguf, mmproj_gguf, threads=1) as ref:
         embeddings = ref.encode_audio(samples)                    # [n_tokens, width]
         logits = ref.forward([before, embeddings, after])         # [n_positions, n_vocab]
-
-Run as a program it measures one clip in a process of its own and prints one line of JSON:
-
-    python tests/oracles/llamacpp.py e2b.gguf mmproj.gguf --seconds 30 --new-tokens 64 --threads 2
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
-import resource
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +48,7 @@ class LlamaCpp:
         *,
         threads: int = 1,
         n_ctx: int = 2048,
+        n_ubatch: int = 512,
         kv_type: str = "f16",
         flash: bool | None = None,
         repack: bool = True,
@@ -74,6 +66,7 @@ class LlamaCpp:
         options = llama_cpp.llama_context_default_params()
         options.n_ctx = n_ctx
         options.n_batch = n_ctx
+        options.n_ubatch = n_ubatch
         options.n_threads = options.n_threads_batch = threads
         options.type_k = options.type_v = _KV_TYPES[kv_type]
         options.flash_attn_type = -1 if flash is None else int(flash)
@@ -126,6 +119,10 @@ class LlamaCpp:
 
     def encode_audio(self, samples: FloatArray) -> FloatArray:
         """16 kHz mono samples to projected embeddings `[n_tokens, width]`."""
+        return self.encode(self.preprocess(samples))
+
+    def preprocess(self, samples: FloatArray) -> Any:
+        """16 kHz mono samples to mel frames, in libmtmd's own form; `encode` takes and frees it."""
         if self._mtmd is None:
             raise OracleError("no mmproj was given")
         audio = np.ascontiguousarray(samples, dtype=np.float32)
@@ -137,12 +134,18 @@ class LlamaCpp:
             text = mtmd_cpp.mtmd_input_text(marker, len(marker), False, True)
             bitmaps = (mtmd_cpp.mtmd_bitmap_p_ctypes * 1)(bitmap)
             if mtmd_cpp.mtmd_tokenize(self._mtmd, chunks, ctypes.byref(text), bitmaps, 1):
+                mtmd_cpp.mtmd_input_chunks_free(chunks)
                 raise OracleError("mtmd_tokenize failed")
-            parts = [self._encode_chunk(c) for c in self._audio_chunks(chunks)]
+        finally:
+            mtmd_cpp.mtmd_bitmap_free(bitmap)
+        return chunks
+
+    def encode(self, chunks: Any) -> FloatArray:
+        """What `preprocess` made to projected embeddings `[n_tokens, width]`."""
+        try:
+            return np.concatenate([self._encode_chunk(c) for c in self._audio_chunks(chunks)])
         finally:
             mtmd_cpp.mtmd_input_chunks_free(chunks)
-            mtmd_cpp.mtmd_bitmap_free(bitmap)
-        return np.concatenate(parts)
 
     def _audio_chunks(self, chunks: Any) -> list[Any]:
         every = [
@@ -199,79 +202,13 @@ class LlamaCpp:
 
     def greedy(self, parts: Sequence[Part], n: int) -> list[int]:
         """`n` greedy tokens after a prompt, past any end token."""
-        logits = self.forward(parts, every=False)[-1]
-        tokens = [int(np.argmax(logits))]
-        while len(tokens) < n:
-            tokens.append(int(np.argmax(self.forward([tokens[-1:]], every=False)[-1])))
+        token = int(np.argmax(self.forward(parts, every=False)[-1]))
+        return [token, *self.generate(token, n - 1)]
+
+    def generate(self, token: int, n: int) -> list[int]:
+        """`n` greedy tokens after `token`, which is fed first; end tokens are tokens like any other."""
+        tokens = []
+        for _ in range(n):
+            token = int(np.argmax(self.forward([[token]], every=False)[-1]))
+            tokens.append(token)
         return tokens
-
-
-def measure(args: argparse.Namespace) -> dict[str, float | int]:
-    """Wall times in seconds of each stage of one clip, and the peak resident size."""
-    clock = time.perf_counter
-    marks = [clock()]
-    with LlamaCpp(
-        args.text, args.mmproj, threads=args.threads, n_ctx=args.n_ctx, repack=not args.no_repack
-    ) as ref:
-        marks.append(clock())
-        samples = _clip(args)
-        start = clock()
-        audio = ref.encode_audio(samples)
-        encode = clock() - start
-        before, clip, after = ref.prompt(args.prompt, audio)
-        start = clock()
-        ref.forward([before, clip], every=False)
-        prefill_audio = clock() - start
-        start = clock()
-        token = int(np.argmax(ref.forward([after], every=False)[-1]))
-        prefill_text = clock() - start
-        start = clock()
-        for _ in range(args.new_tokens):
-            token = int(np.argmax(ref.forward([[token]], every=False)[-1]))
-        decode = clock() - start
-    return {
-        "load_s": marks[1] - marks[0],
-        "encode_s": encode,
-        "prefill_audio_s": prefill_audio,
-        "prefill_text_s": prefill_text,
-        "decode_s": decode,
-        "total_s": encode + prefill_audio + prefill_text + decode,
-        "audio_tokens": len(audio),
-        "new_tokens": args.new_tokens,
-        "threads": args.threads,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-
-
-def _clip(args: argparse.Namespace) -> FloatArray:
-    """A 16 kHz mono WAV, or seeded noise of a given length (speed does not depend on what is heard)."""
-    if args.audio is None:
-        noise = np.random.default_rng(0).standard_normal(int(args.seconds * 16000)) * 0.1
-        return noise.astype(np.float32)
-    import soundfile
-
-    samples, rate = soundfile.read(args.audio, dtype="float32", always_2d=True)
-    if rate != 16000:
-        raise SystemExit(f"{args.audio}: 16000 Hz is needed, not {rate}")
-    return samples[:, 0].copy()
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("text", type=Path)
-    parser.add_argument("mmproj", type=Path)
-    parser.add_argument("--audio", type=Path, help="16 kHz mono WAV; default: noise")
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument(
-        "--prompt", default="Transcribe the following speech segment in its original language."
-    )
-    parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--n-ctx", type=int, default=2048)
-    parser.add_argument("--no-repack", action="store_true", help="leave weights mapped, as in the file")
-    print(json.dumps(measure(parser.parse_args())))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,20 @@
+// Regions of code for processors that have more than the rest of the library asks for.
+#pragma once
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define GA_X86 1
+#include <immintrin.h>
+#else
+#define GA_X86 0
+#endif
+
+#define GA_PRAGMA(text) _Pragma(#text)
+
+#if defined(__clang__)
+#define GA_TARGET_BEGIN(features)                                                                                      \
+    GA_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define GA_TARGET_END GA_PRAGMA(clang attribute pop)
+#else
+#define GA_TARGET_BEGIN(features) GA_PRAGMA(GCC push_options) GA_PRAGMA(GCC target(features))
+#define GA_TARGET_END GA_PRAGMA(GCC pop_options)
+#endif
