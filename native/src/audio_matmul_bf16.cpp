@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kWide = 16;      // sums of a register
 constexpr int kTileRows = 12;  // 24 of 32 registers hold the tile, 12 tokens x 32 outputs
-constexpr int kDepth = 512;    // inputs of a packed panel: 32 KiB
+constexpr int kDepth = 512;    // inputs of a packed panel: 16 KiB
 constexpr int kMaxPanels = 2;  // panels packed together, 64 KiB of the second-level cache
 constexpr int kBlockRows = 96; // tokens that stay in the second-level cache while the packed panels pass over them
 static_assert(kPanelBf16 == 2 * kWide);

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kRowsPerUnit = 16;    // of the steps between products
 constexpr int64_t kOutputsPerUnit = 64; // of a product
-constexpr int64_t kLane = 16;           // rows in BF16 end with whole vectors of so many
+constexpr int64_t kLine = 32;           // BF16 values in a cache line
 
 // Null for a tensor the model does not have.
 float * floats(const ggml_tensor * tensor) {
@@ -105,7 +105,8 @@ ggml_tensor * AudioOps::multiply(ggml_tensor * weight, ggml_tensor * x, const Af
 
 ggml_tensor * AudioOps::rounded(ggml_tensor * x) {
     if (rounded_of_ != x) {
-        const int64_t width = x->ne[0], stride = (width + kLane - 1) / kLane * kLane;
+        // An odd number of cache lines: with an even one, rows read side by side would share few places in the cache.
+        const int64_t width = x->ne[0], stride = ((width + kLine - 1) / kLine | 1) * kLine;
         rounded_of_ = x;
         rounded_ = node(GGML_TYPE_BF16, stride, ggml_nrows(x), 1, {x}, ggml_nrows(x), kRowsPerUnit,
                         [this, x, width, stride](ggml_tensor * out, int64_t first, int64_t n) {

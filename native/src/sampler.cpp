@@ -1,9 +1,65 @@
 #include "sampler.h"
 
+#include "row_math.h"
+
 #include <algorithm>
 #include <cmath>
 
 namespace ga {
+
+namespace {
+
+constexpr int kLanes = 16; // sums and maxima side by side
+constexpr int kRun = 4096; // terms added in f32 before they go to the total in double: a multiple of kLanes
+
+// *max: the largest of x; what is no number counts as nothing. n >= 1
+GA_INLINE void find_max_row(const float * x, int n, float * max) {
+    float lanes[kLanes];
+    for (float & lane : lanes) {
+        lane = -INFINITY;
+    }
+    int i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+        for (int j = 0; j < kLanes; j++) {
+            lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+        }
+    }
+    for (; i < n; i++) {
+        lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+    }
+    *max = lanes[0];
+    for (const float lane : lanes) {
+        *max = lane > *max ? lane : *max;
+    }
+}
+
+// *sum: of e^(x - max). What is no number makes the sum none.
+GA_INLINE void sum_exp_row(const float * x, int n, float max, double * sum) {
+    *sum = 0;
+    for (int start = 0; start < n; start += kRun) {
+        const int end = start + kRun < n ? start + kRun : n;
+        float lanes[kLanes] = {};
+        int i = start;
+        for (; i + kLanes <= end; i += kLanes) {
+            for (int j = 0; j < kLanes; j++) {
+                const float y = x[i + j] - max;
+                lanes[j] += y == y ? exp_f32(exp_range(y)) : y;
+            }
+        }
+        for (; i < end; i++) {
+            const float y = x[i] - max;
+            lanes[0] += y == y ? exp_f32(exp_range(y)) : y;
+        }
+        for (const float lane : lanes) {
+            *sum += lane;
+        }
+    }
+}
+
+GA_ROW_FUNCTION(find_max, (const float * x, int n, float * max), (x, n, max))
+GA_ROW_FUNCTION(sum_exp, (const float * x, int n, float max, double * sum), (x, n, max, sum))
+
+} // namespace
 
 Sampler::Sampler(const Vocab & vocab, const ga_sampler_options & options) : vocab_(&vocab) {
     if (!vocab.suppressed().empty()) {
@@ -43,31 +99,34 @@ Sampler::Sampler(const Vocab & vocab, const ga_sampler_options & options) : voca
     llama_sampler_chain_add(chain_.get(), llama_sampler_init_dist(options.seed));
 }
 
-int32_t Sampler::greedy(const float * logits) const {
-    int32_t best = -1;
-    for (int32_t i = 0; i < vocab_->size(); i++) {
-        if ((best < 0 || logits[i] > logits[best]) && (suppressed_.empty() || !suppressed_[(size_t)i])) {
-            best = i;
+int32_t Sampler::greedy(const float * logits, float max) const {
+    const float * const end = logits + vocab_->size();
+    const float * best = std::find(logits, end, max);
+    if (best != end && !suppressed_.empty() && suppressed_[(size_t)(best - logits)]) {
+        best = end;
+        for (const float * other = logits; other != end; other++) {
+            if ((best == end || *other > *best) && !suppressed_[(size_t)(other - logits)]) {
+                best = other;
+            }
         }
     }
-    return best;
+    return best == end ? -1 : (int32_t)(best - logits);
 }
 
 int32_t Sampler::sample(const float * logits, float * logprob) {
     const int n = vocab_->size();
-    const float max = *std::max_element(logits, logits + n);
+    float max;
+    find_max(logits, n, &max);
     double sum = 0;
     if (std::isfinite(max) && logprob) {
-        for (int i = 0; i < n; i++) {
-            sum += std::exp(logits[i] - max);
-        }
+        sum_exp(logits, n, max, &sum);
     }
     if (!std::isfinite(max) || std::isnan(sum)) {
         fail(GA_ERROR_BACKEND, "the model computed no finite logits: its weights are damaged");
     }
     int32_t token;
     if (!chain_) {
-        token = greedy(logits);
+        token = greedy(logits, max);
     } else {
         candidates_.clear();
         for (int32_t i = 0; i < n; i++) {

@@ -20,7 +20,7 @@ class Sampler {
     struct ChainDeleter {
         void operator()(llama_sampler * chain) const { llama_sampler_free(chain); }
     };
-    int32_t greedy(const float * logits) const;
+    int32_t greedy(const float * logits, float max) const; // -1: none that is not suppressed
 
     const Vocab * vocab_;
     std::unique_ptr<llama_sampler, ChainDeleter> chain_; // null: greedy

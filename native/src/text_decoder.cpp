@@ -1,6 +1,6 @@
 #include "text_decoder.h"
 
-#include "gelu.h"
+#include "text_ops.h"
 
 #include <algorithm>
 #include <cmath>
@@ -268,8 +268,7 @@ void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & 
         }
         result = ggml_mul_mat(ctx, model_.output, norm(x, model_.output_norm));
         if (model_.logit_softcap > 0) {
-            result = ggml_scale(ctx, result, 1.0f / model_.logit_softcap);
-            result = ggml_scale(ctx, ggml_tanh(ctx, result), model_.logit_softcap);
+            result = soft_cap(ctx, backend_, result, model_.logit_softcap);
         }
         runner_.output(result, true);
     } else if (cut == model_.n_layer) {
