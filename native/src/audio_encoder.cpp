@@ -13,6 +13,7 @@
 #include "audio_encoder.h"
 
 #include "audio_ops.h"
+#include "quant_ops.h"
 
 #include <algorithm>
 #include <cmath>
@@ -217,9 +218,13 @@ std::vector<RowRun> row_runs(const std::vector<Part> & parts) {
 class Builder {
   public:
     Builder(const AudioModel & model, GraphRunner & runner, const std::vector<Part> & parts, bool plain)
-        : model_(model), runner_(runner), ctx_(runner.ctx()), parts_(parts), layout_(make_layout(parts)) {
+        : model_(model), runner_(runner), ctx_(runner.ctx()), nodes_(runner.ctx()), parts_(parts),
+          layout_(make_layout(parts)) {
         if (const AudioKernels * kernels = plain ? nullptr : audio_kernels()) {
             ops_.emplace(ctx_, *kernels, row_runs(parts));
+        }
+        if (const QuantKernels * kernels = quant_kernels()) {
+            quants_.emplace(nodes_, *kernels);
         }
     }
 
@@ -248,8 +253,13 @@ class Builder {
         if (weight->type == GGML_TYPE_F16) {
             x = ggml_clamp(ctx_, x, -65504.0f, 65504.0f); // ggml rounds it to F16, where larger values are infinite
         }
-        ggml_tensor * result = ggml_mul_mat(ctx_, weight, x);
-        ggml_prec_set_acc(result, GGML_PREC_F32);
+        ggml_tensor * result;
+        if (is_packed(weight)) {
+            result = quants_->multiply(weight, x);
+        } else {
+            result = ggml_mul_mat(ctx_, weight, x);
+            ggml_prec_set_acc(result, GGML_PREC_F32);
+        }
         if (after.bias) {
             result = ggml_add(ctx_, result, after.bias);
         }
@@ -322,9 +332,11 @@ class Builder {
     const AudioModel & model_;
     GraphRunner & runner_;
     ggml_context * ctx_;
+    WorkNodes nodes_;
     const std::vector<Part> & parts_;
     const Layout layout_;
     std::optional<AudioOps> ops_;
+    std::optional<QuantOps> quants_;
     std::vector<Carried> carried_;
 
     ggml_tensor * past_ = nullptr; // [width, 26 parts layers]

@@ -12,11 +12,6 @@ constexpr int64_t kRowsPerUnit = 16;    // of the steps between products
 constexpr int64_t kOutputsPerUnit = 64; // of a product
 constexpr int64_t kLine = 32;           // BF16 values in a cache line
 
-// Null for a tensor the model does not have.
-float * floats(const ggml_tensor * tensor) {
-    return tensor ? static_cast<float *>(tensor->data) : nullptr;
-}
-
 // Row t of a clip, counted from its first new one: negative ones are the last of its n_past carried rows.
 struct RowsOf {
     const float * now;
@@ -36,23 +31,6 @@ struct RowsOf {
 bool AudioOps::multiplies(const ggml_tensor * weight) {
     const bool type = weight->type == GGML_TYPE_F32 || weight->type == GGML_TYPE_F16 || weight->type == GGML_TYPE_BF16;
     return type && weight->buffer && ggml_backend_buffer_is_host(weight->buffer);
-}
-
-ggml_tensor * AudioOps::node(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs,
-                             int64_t total, int64_t size,
-                             std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run) {
-    inputs.erase(std::remove(inputs.begin(), inputs.end(), nullptr), inputs.end());
-    Node & node = nodes_.emplace_back();
-    node.n_units = (total + size - 1) / size;
-    node.run = [=](ggml_tensor * out, int64_t unit) { run(out, unit * size, std::min(size, total - unit * size)); };
-    const auto take_units = [](ggml_tensor * out, int, int, void * data) {
-        Node & mine = *static_cast<Node *>(data);
-        for (int64_t unit = mine.next++; unit < mine.n_units; unit = mine.next++) {
-            mine.run(out, unit);
-        }
-    };
-    return ggml_custom_4d(ctx_, type, ne0, ne1, ne2, 1, inputs.data(), static_cast<int>(inputs.size()), take_units,
-                          GGML_N_TASKS_MAX, &node);
 }
 
 const RowRun & AudioOps::run_of(int64_t row, int64_t & index) const {
@@ -79,28 +57,29 @@ ggml_tensor * AudioOps::multiply(ggml_tensor * weight, ggml_tensor * x, const Af
         ggml_tensor * x_bf16 = rounded(x);
         args.x.stride = x_bf16->ne[0];
         const int64_t n_panels = (args.n_out + kernels_.panel_bf16 - 1) / kernels_.panel_bf16;
-        return node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x_bf16, after.bias}, n_panels,
-                    kOutputsPerUnit / kernels_.panel_bf16,
-                    [this, args, weight, x_bf16, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
-                        MatmulArgs mine = args;
-                        mine.weight[0] = weight->data;
-                        mine.x_bf16 = x_bf16->data;
-                        mine.bias = floats(bias);
-                        mine.out = floats(out);
-                        kernels_.matmul_bf16(mine, first, n);
-                    });
+        return nodes_.node(
+            GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x_bf16, after.bias}, n_panels,
+            kOutputsPerUnit / kernels_.panel_bf16,
+            [this, args, weight, x_bf16, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
+                MatmulArgs mine = args;
+                mine.weight[0] = weight->data;
+                mine.x_bf16 = x_bf16->data;
+                mine.bias = floats(bias);
+                mine.out = floats(out);
+                kernels_.matmul_bf16(mine, first, n);
+            });
     }
     const int64_t n_panels = (args.n_out + kernels_.panel - 1) / kernels_.panel;
-    return node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x, after.bias}, n_panels,
-                kOutputsPerUnit / kernels_.panel,
-                [this, args, weight, x, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
-                    MatmulArgs mine = args;
-                    mine.weight[0] = weight->data;
-                    mine.x.data = floats(x);
-                    mine.bias = floats(bias);
-                    mine.out = floats(out);
-                    kernels_.matmul(mine, first, n);
-                });
+    return nodes_.node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x, after.bias}, n_panels,
+                       kOutputsPerUnit / kernels_.panel,
+                       [this, args, weight, x, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
+                           MatmulArgs mine = args;
+                           mine.weight[0] = weight->data;
+                           mine.x.data = floats(x);
+                           mine.bias = floats(bias);
+                           mine.out = floats(out);
+                           kernels_.matmul(mine, first, n);
+                       });
 }
 
 ggml_tensor * AudioOps::rounded(ggml_tensor * x) {
@@ -108,38 +87,38 @@ ggml_tensor * AudioOps::rounded(ggml_tensor * x) {
         // An odd number of cache lines: with an even one, rows read side by side would share few places in the cache.
         const int64_t width = x->ne[0], stride = ((width + kLine - 1) / kLine | 1) * kLine;
         rounded_of_ = x;
-        rounded_ = node(GGML_TYPE_BF16, stride, ggml_nrows(x), 1, {x}, ggml_nrows(x), kRowsPerUnit,
-                        [this, x, width, stride](ggml_tensor * out, int64_t first, int64_t n) {
-                            for (int64_t row = first; row < first + n; row++) {
-                                uint16_t * to = static_cast<uint16_t *>(out->data) + row * stride;
-                                kernels_.round_bf16(floats(x) + row * width, width, to);
-                                std::fill(to + width, to + stride, uint16_t(0));
-                            }
-                        });
+        rounded_ = nodes_.node(GGML_TYPE_BF16, stride, ggml_nrows(x), 1, {x}, ggml_nrows(x), kRowsPerUnit,
+                               [this, x, width, stride](ggml_tensor * out, int64_t first, int64_t n) {
+                                   for (int64_t row = first; row < first + n; row++) {
+                                       uint16_t * to = static_cast<uint16_t *>(out->data) + row * stride;
+                                       kernels_.round_bf16(floats(x) + row * width, width, to);
+                                       std::fill(to + width, to + stride, uint16_t(0));
+                                   }
+                               });
     }
     return rounded_;
 }
 
 ggml_tensor * AudioOps::rms_norm(ggml_tensor * x, ggml_tensor * weight, float min, float max) {
-    return node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, weight}, x->ne[1], kRowsPerUnit,
-                [this, x, weight, min, max](ggml_tensor * out, int64_t first, int64_t n) {
-                    const int64_t width = x->ne[0];
-                    for (int64_t row = first; row < first + n; row++) {
-                        kernels_.rms_norm(floats(x) + row * width, floats(weight), AudioModel::norm_eps, min, max,
-                                          width, floats(out) + row * width);
-                    }
-                });
+    return nodes_.node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, weight}, x->ne[1], kRowsPerUnit,
+                       [this, x, weight, min, max](ggml_tensor * out, int64_t first, int64_t n) {
+                           const int64_t width = x->ne[0];
+                           for (int64_t row = first; row < first + n; row++) {
+                               kernels_.rms_norm(floats(x) + row * width, floats(weight), AudioModel::norm_eps, min,
+                                                 max, width, floats(out) + row * width);
+                           }
+                       });
 }
 
 ggml_tensor * AudioOps::add_rms_norm(ggml_tensor * x, ggml_tensor * h, ggml_tensor * weight, float scale) {
-    return node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, h, weight}, x->ne[1], kRowsPerUnit,
-                [this, x, h, weight, scale](ggml_tensor * out, int64_t first, int64_t n) {
-                    const int64_t width = x->ne[0];
-                    for (int64_t row = first; row < first + n; row++) {
-                        kernels_.add_rms_norm(floats(x) + row * width, floats(h) + row * width, floats(weight),
-                                              AudioModel::norm_eps, scale, width, floats(out) + row * width);
-                    }
-                });
+    return nodes_.node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, h, weight}, x->ne[1], kRowsPerUnit,
+                       [this, x, h, weight, scale](ggml_tensor * out, int64_t first, int64_t n) {
+                           const int64_t width = x->ne[0];
+                           for (int64_t row = first; row < first + n; row++) {
+                               kernels_.add_rms_norm(floats(x) + row * width, floats(h) + row * width, floats(weight),
+                                                     AudioModel::norm_eps, scale, width, floats(out) + row * width);
+                           }
+                       });
 }
 
 ggml_tensor * AudioOps::attention(const AudioLayer & layer, int64_t n_head, float k_scale, float soft_cap,
@@ -155,72 +134,73 @@ ggml_tensor * AudioOps::attention(const AudioLayer & layer, int64_t n_head, floa
     args.max = layer.attn_out.in_max;
     ggml_tensor * q_scale = layer.q_scale;
     ggml_tensor * rel_keys = layer.rel_keys;
-    return node(GGML_TYPE_F32, q->ne[0], q->ne[1], 1, {q, k, past_k, v, past_v, q_scale, rel_keys}, q->ne[1],
-                kRowsPerUnit, [=](ggml_tensor * out, int64_t first, int64_t n) {
-                    AttentionArgs mine = args;
-                    mine.q_scale = floats(q_scale);
-                    mine.rel_keys = floats(rel_keys);
-                    const int64_t n_clips = static_cast<int64_t>(runs_.size());
-                    for (int64_t row = first; row < first + n; row++) {
-                        int64_t index;
-                        const RowRun & run = run_of(row, index);
-                        const RowsOf key_rows(k, past_k, n_clips, run, index),
-                            value_rows(v, past_v, n_clips, run, index);
-                        const int64_t t = row - run.first;
-                        const int n_keys =
-                            static_cast<int>(std::min<int64_t>(AudioModel::attn_window, run.age + t + 1));
-                        const float * keys[AudioModel::attn_window];
-                        const float * values[AudioModel::attn_window];
-                        for (int j = 0; j < n_keys; j++) {
-                            keys[j] = key_rows(t - n_keys + 1 + j);
-                            values[j] = value_rows(t - n_keys + 1 + j);
-                        }
-                        const int64_t at = row * out->ne[0];
-                        kernels_.attention(mine, floats(q) + at, keys, values, n_keys, floats(out) + at);
-                    }
-                });
+    return nodes_.node(GGML_TYPE_F32, q->ne[0], q->ne[1], 1, {q, k, past_k, v, past_v, q_scale, rel_keys}, q->ne[1],
+                       kRowsPerUnit, [=](ggml_tensor * out, int64_t first, int64_t n) {
+                           AttentionArgs mine = args;
+                           mine.q_scale = floats(q_scale);
+                           mine.rel_keys = floats(rel_keys);
+                           const int64_t n_clips = static_cast<int64_t>(runs_.size());
+                           for (int64_t row = first; row < first + n; row++) {
+                               int64_t index;
+                               const RowRun & run = run_of(row, index);
+                               const RowsOf key_rows(k, past_k, n_clips, run, index),
+                                   value_rows(v, past_v, n_clips, run, index);
+                               const int64_t t = row - run.first;
+                               const int n_keys =
+                                   static_cast<int>(std::min<int64_t>(AudioModel::attn_window, run.age + t + 1));
+                               const float * keys[AudioModel::attn_window];
+                               const float * values[AudioModel::attn_window];
+                               for (int j = 0; j < n_keys; j++) {
+                                   keys[j] = key_rows(t - n_keys + 1 + j);
+                                   values[j] = value_rows(t - n_keys + 1 + j);
+                               }
+                               const int64_t at = row * out->ne[0];
+                               kernels_.attention(mine, floats(q) + at, keys, values, n_keys, floats(out) + at);
+                           }
+                       });
 }
 
 ggml_tensor * AudioOps::glu(ggml_tensor * h) {
-    return node(GGML_TYPE_F32, h->ne[0] / 2, h->ne[1], 1, {h}, h->ne[1], kRowsPerUnit,
-                [this, h](ggml_tensor * out, int64_t first, int64_t n) {
-                    for (int64_t row = first; row < first + n; row++) {
-                        kernels_.glu(floats(h) + row * h->ne[0], out->ne[0], floats(out) + row * out->ne[0]);
-                    }
-                });
+    return nodes_.node(GGML_TYPE_F32, h->ne[0] / 2, h->ne[1], 1, {h}, h->ne[1], kRowsPerUnit,
+                       [this, h](ggml_tensor * out, int64_t first, int64_t n) {
+                           for (int64_t row = first; row < first + n; row++) {
+                               kernels_.glu(floats(h) + row * h->ne[0], out->ne[0], floats(out) + row * out->ne[0]);
+                           }
+                       });
 }
 
 ggml_tensor * AudioOps::conv(const AudioLayer & layer, ggml_tensor * x, ggml_tensor * past) {
     ggml_tensor * kernel = layer.conv_kernel;
     ggml_tensor * weight = layer.conv_post_norm;
     const float min = layer.conv_out.in_min, max = layer.conv_out.in_max;
-    return node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, past, kernel, weight}, x->ne[1], kRowsPerUnit,
-                [=](ggml_tensor * out, int64_t first, int64_t n) {
-                    for (int64_t row = first; row < first + n; row++) {
-                        int64_t index;
-                        const RowRun & run = run_of(row, index);
-                        const RowsOf rows(x, past, static_cast<int64_t>(runs_.size()), run, index);
-                        const float * taps[AudioModel::conv_taps];
-                        for (int tap = 0; tap < AudioModel::conv_taps; tap++) {
-                            taps[tap] = rows(row - run.first - (AudioModel::conv_taps - 1) + tap);
-                        }
-                        kernels_.conv_norm_silu(taps, AudioModel::conv_taps, floats(kernel), floats(weight),
-                                                AudioModel::norm_eps, min, max, x->ne[0], floats(out) + row * x->ne[0]);
-                    }
-                });
+    return nodes_.node(GGML_TYPE_F32, x->ne[0], x->ne[1], 1, {x, past, kernel, weight}, x->ne[1], kRowsPerUnit,
+                       [=](ggml_tensor * out, int64_t first, int64_t n) {
+                           for (int64_t row = first; row < first + n; row++) {
+                               int64_t index;
+                               const RowRun & run = run_of(row, index);
+                               const RowsOf rows(x, past, static_cast<int64_t>(runs_.size()), run, index);
+                               const float * taps[AudioModel::conv_taps];
+                               for (int tap = 0; tap < AudioModel::conv_taps; tap++) {
+                                   taps[tap] = rows(row - run.first - (AudioModel::conv_taps - 1) + tap);
+                               }
+                               kernels_.conv_norm_silu(taps, AudioModel::conv_taps, floats(kernel), floats(weight),
+                                                       AudioModel::norm_eps, min, max, x->ne[0],
+                                                       floats(out) + row * x->ne[0]);
+                           }
+                       });
 }
 
 ggml_tensor * AudioOps::carry(ggml_tensor * x, ggml_tensor * past) {
     const int64_t n_clips = static_cast<int64_t>(runs_.size()), n_past = past->ne[1] / n_clips;
-    return node(GGML_TYPE_F32, x->ne[0], past->ne[1], 1, {x, past}, n_clips, 1,
-                [=](ggml_tensor * out, int64_t first, int64_t) {
-                    const RowRun & run = runs_[(size_t)first];
-                    const RowsOf rows(x, past, n_clips, run, first);
-                    for (int64_t i = 0; i < n_past; i++) {
-                        std::memcpy(floats(out) + (first * n_past + i) * x->ne[0], rows(run.n - n_past + i),
-                                    (size_t)x->ne[0] * sizeof(float));
-                    }
-                });
+    return nodes_.node(GGML_TYPE_F32, x->ne[0], past->ne[1], 1, {x, past}, n_clips, 1,
+                       [=](ggml_tensor * out, int64_t first, int64_t) {
+                           const RowRun & run = runs_[(size_t)first];
+                           const RowsOf rows(x, past, n_clips, run, first);
+                           for (int64_t i = 0; i < n_past; i++) {
+                               std::memcpy(floats(out) + (first * n_past + i) * x->ne[0], rows(run.n - n_past + i),
+                                           (size_t)x->ne[0] * sizeof(float));
+                           }
+                       });
 }
 
 ggml_tensor * AudioOps::conv0(const AudioModel & model, FrameRows frames) {
@@ -228,21 +208,21 @@ ggml_tensor * AudioOps::conv0(const AudioModel & model, FrameRows frames) {
     const int64_t n_rows = static_cast<int64_t>(frames.size());
     ggml_tensor * kernel = model.conv0_taps;
     ggml_tensor * weight = model.conv0_norm;
-    return node(GGML_TYPE_F32, n_channels, n_positions + 1, n_rows, {kernel, weight}, n_rows, kRowsPerUnit,
-                [=, frames = std::move(frames)](ggml_tensor * out, int64_t first, int64_t n) {
-                    const int64_t size = (n_positions + 1) * n_channels;
-                    for (int64_t row = first; row < first + n; row++) {
-                        float * to = floats(out) + row * size;
-                        const auto & three = frames[(size_t)row];
-                        if (!three[1]) { // no such row: zeros, as LayerNorm and ReLU leave them
-                            std::fill_n(to, size, 0.0f);
-                            continue;
-                        }
-                        std::fill_n(to, n_channels, 0.0f);
-                        kernels_.conv0(three.data(), n_positions, floats(kernel), floats(weight), AudioModel::norm_eps,
-                                       n_channels, to + n_channels);
-                    }
-                });
+    return nodes_.node(GGML_TYPE_F32, n_channels, n_positions + 1, n_rows, {kernel, weight}, n_rows, kRowsPerUnit,
+                       [=, frames = std::move(frames)](ggml_tensor * out, int64_t first, int64_t n) {
+                           const int64_t size = (n_positions + 1) * n_channels;
+                           for (int64_t row = first; row < first + n; row++) {
+                               float * to = floats(out) + row * size;
+                               const auto & three = frames[(size_t)row];
+                               if (!three[1]) { // no such row: zeros, as LayerNorm and ReLU leave them
+                                   std::fill_n(to, size, 0.0f);
+                                   continue;
+                               }
+                               std::fill_n(to, n_channels, 0.0f);
+                               kernels_.conv0(three.data(), n_positions, floats(kernel), floats(weight),
+                                              AudioModel::norm_eps, n_channels, to + n_channels);
+                           }
+                       });
 }
 
 ggml_tensor * AudioOps::conv1(const AudioModel & model, ggml_tensor * x, int64_t n_slots) {
@@ -261,22 +241,22 @@ ggml_tensor * AudioOps::conv1(const AudioModel & model, ggml_tensor * x, int64_t
     }
     args.min = -INFINITY;
     args.max = INFINITY;
-    return node(GGML_TYPE_F32, c1, n_positions, n_slots, {x, kernels[0], kernels[1], kernels[2], weight}, n_slots,
-                kRowsPerUnit,
-                [=, k0 = kernels[0], k1 = kernels[1], k2 = kernels[2]](ggml_tensor * out, int64_t first, int64_t n) {
-                    MatmulArgs mine = args;
-                    mine.weight[0] = k0->data;
-                    mine.weight[1] = k1->data;
-                    mine.weight[2] = k2->data;
-                    mine.x.data = floats(x) + first * args.x.group_stride;
-                    mine.x.n = n * n_positions;
-                    mine.out = floats(out) + first * n_positions * c1;
-                    kernels_.matmul(mine, 0, (c1 + kernels_.panel - 1) / kernels_.panel);
-                    for (int64_t row = 0; row < mine.x.n; row++) {
-                        kernels_.layer_norm_relu(mine.out + row * c1, floats(weight), AudioModel::norm_eps, c1,
-                                                 mine.out + row * c1);
-                    }
-                });
+    return nodes_.node(
+        GGML_TYPE_F32, c1, n_positions, n_slots, {x, kernels[0], kernels[1], kernels[2], weight}, n_slots, kRowsPerUnit,
+        [=, k0 = kernels[0], k1 = kernels[1], k2 = kernels[2]](ggml_tensor * out, int64_t first, int64_t n) {
+            MatmulArgs mine = args;
+            mine.weight[0] = k0->data;
+            mine.weight[1] = k1->data;
+            mine.weight[2] = k2->data;
+            mine.x.data = floats(x) + first * args.x.group_stride;
+            mine.x.n = n * n_positions;
+            mine.out = floats(out) + first * n_positions * c1;
+            kernels_.matmul(mine, 0, (c1 + kernels_.panel - 1) / kernels_.panel);
+            for (int64_t row = 0; row < mine.x.n; row++) {
+                kernels_.layer_norm_relu(mine.out + row * c1, floats(weight), AudioModel::norm_eps, c1,
+                                         mine.out + row * c1);
+            }
+        });
 }
 
 } // namespace ga

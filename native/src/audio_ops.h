@@ -1,16 +1,12 @@
 // Steps of the audio encoder as graph nodes of our own, run by the loops of audio_kernels.h on the CPU.
-//
-// Each node stands for several ggml operations and one pass over memory. Its work is cut into units that the threads take
-// as they come, so that a thread the system holds up does not hold up the others.
+// Each node stands for several ggml operations and one pass over memory.
 #pragma once
 
 #include "audio_kernels.h"
 #include "audio_model.h"
+#include "work_nodes.h"
 
 #include <array>
-#include <atomic>
-#include <deque>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -40,7 +36,7 @@ class AudioOps {
   public:
     // The nodes' work is described here: the object must live until the graph has run.
     AudioOps(ggml_context * ctx, const AudioKernels & kernels, std::vector<RowRun> runs)
-        : ctx_(ctx), kernels_(kernels), runs_(std::move(runs)) {}
+        : nodes_(ctx), kernels_(kernels), runs_(std::move(runs)) {}
 
     // F32, F16 or BF16 in plain memory.
     static bool multiplies(const ggml_tensor * weight);
@@ -66,23 +62,13 @@ class AudioOps {
     ggml_tensor * conv1(const AudioModel & model, ggml_tensor * x, int64_t n_slots);
 
   private:
-    struct Node {
-        std::function<void(ggml_tensor * out, int64_t unit)> run;
-        int64_t n_units = 0;
-        std::atomic<int64_t> next{0};
-    };
-    // run(out, first, n) for every piece of `total` things, about `size` at a time.
-    ggml_tensor * node(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, std::vector<ggml_tensor *> inputs,
-                       int64_t total, int64_t size,
-                       std::function<void(ggml_tensor * out, int64_t first, int64_t n)> run);
     // Rows in BF16, zeros behind them up to a whole vector; the last one made is kept for products that share x.
     ggml_tensor * rounded(ggml_tensor * x);
     const RowRun & run_of(int64_t row, int64_t & index) const;
 
-    ggml_context * ctx_;
+    WorkNodes nodes_;
     const AudioKernels & kernels_;
     std::vector<RowRun> runs_;
-    std::deque<Node> nodes_;
     ggml_tensor * rounded_of_ = nullptr;
     ggml_tensor * rounded_ = nullptr;
 };

@@ -158,7 +158,8 @@ Backend::Backend(const std::string & device, int n_threads, bool use_repack, Can
     }
 
     default_buft_ = ggml_backend_dev_buffer_type(device_);
-    if (device_ == cpu && use_repack) {
+    packs_ = device_ == cpu && use_repack;
+    if (packs_) {
         if (auto extra = proc<ggml_backend_dev_get_extra_bufts_t>(cpu, "ggml_backend_dev_get_extra_bufts")) {
             for (ggml_backend_buffer_type_t * buft = extra(cpu); buft && *buft; buft++) {
                 matrix_bufts_.push_back(*buft);

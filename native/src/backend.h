@@ -36,6 +36,8 @@ class Backend {
     // Buffer types to try for a matrix that is only multiplied, best first (repacked CPU layouts before plain ones).
     const std::vector<ggml_backend_buffer_type_t> & matrix_bufts() const { return matrix_bufts_; }
     ggml_backend_buffer_type_t default_buft() const { return default_buft_; }
+    // True where matrices may be kept in layouts of our own: the CPU, unless told to leave them as they are.
+    bool packs() const { return packs_; }
     ggml_backend_dev_t buft_device(ggml_backend_buffer_type_t buft) const;
     // True where a mul_mat of a matrix of this type and shape, kept in this buffer type, runs on the buffer's device.
     bool can_multiply(ggml_backend_buffer_type_t buft, ggml_type type, int64_t n_in, int64_t n_out) const;
@@ -48,6 +50,7 @@ class Backend {
     std::vector<ggml_backend_t> backends_;
     std::vector<ggml_backend_buffer_type_t> matrix_bufts_;
     ggml_backend_buffer_type_t default_buft_ = nullptr;
+    bool packs_ = false;
     CancelCheck cancel_;
 };
 

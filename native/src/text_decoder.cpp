@@ -120,9 +120,13 @@ ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wante
     ggml_tensor * ids = runner_.input(GGML_TYPE_I32, index, n_rows, 1, 1, 1, "ple_index");
     rows = ggml_reshape_3d(ctx, ggml_get_rows(ctx, rows, ids), model_.n_ple, n_layers, n_rows);
 
-    ggml_tensor * projected = ggml_scale(ctx, ggml_mul_mat(ctx, proj, x), 1.0f / std::sqrt((float)model_.n_embd));
+    ggml_tensor * projected = ggml_scale(ctx, multiply(proj, x), 1.0f / std::sqrt((float)model_.n_embd));
     projected = norm(ggml_reshape_3d(ctx, projected, model_.n_ple, n_layers, n_rows), model_.ple_proj_norm);
     return ggml_scale(ctx, ggml_add(ctx, projected, rows), 1.0f / std::sqrt(2.0f));
+}
+
+ggml_tensor * TextDecoder::multiply(ggml_tensor * weight, ggml_tensor * x) {
+    return is_packed(weight) ? quants_->multiply(weight, x) : ggml_mul_mat(runner_.ctx(), weight, x);
 }
 
 ggml_tensor * TextDecoder::norm(ggml_tensor * x, ggml_tensor * weight) {
@@ -144,8 +148,8 @@ void TextDecoder::store_kv(int il, ggml_tensor * normed, const Rows & rows) {
         return ggml_reshape_3d(ctx, t, layer.head_dim, layer.n_head_kv, rows.n);
     };
 
-    ggml_tensor * k = heads(ggml_mul_mat(ctx, layer.attn_k, normed)); // [head_dim, n_head_kv, n]
-    ggml_tensor * v = layer.v_is_k ? k : heads(ggml_mul_mat(ctx, layer.attn_v, normed));
+    ggml_tensor * k = heads(multiply(layer.attn_k, normed)); // [head_dim, n_head_kv, n]
+    ggml_tensor * v = layer.v_is_k ? k : heads(multiply(layer.attn_v, normed));
     k = rope(norm(k, layer.attn_k_norm), rows.pos, layer);
     v = norm(v, nullptr);
     for (const Part & part : rows.parts) {
@@ -163,8 +167,7 @@ void TextDecoder::store_kv(int il, ggml_tensor * normed, const Rows & rows) {
 ggml_tensor * TextDecoder::attend(const TextLayer & layer, ggml_tensor * normed, const Rows & rows) {
     ggml_context * ctx = runner_.ctx();
     const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
-    ggml_tensor * q =
-        ggml_reshape_3d(ctx, ggml_mul_mat(ctx, layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
+    ggml_tensor * q = ggml_reshape_3d(ctx, multiply(layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
     q = rope(norm(q, layer.attn_q_norm), rows.pos, layer);
 
     ggml_tensor * joined = nullptr;
@@ -193,26 +196,30 @@ ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor
     ggml_context * ctx = runner_.ctx();
     const TextLayer & layer = model_.layers[(size_t)il];
 
-    ggml_tensor * attn = ggml_mul_mat(ctx, layer.attn_output, attend(layer, normed, rows));
+    ggml_tensor * attn = multiply(layer.attn_output, attend(layer, normed, rows));
     ggml_tensor * h = ggml_add(ctx, norm(attn, layer.attn_post_norm), x);
 
     ggml_tensor * ff = norm(h, layer.ffn_norm);
-    ggml_tensor * gate = ggml_mul_mat(ctx, layer.ffn_gate, ff);
-    ggml_tensor * up = ggml_mul_mat(ctx, layer.ffn_up, ff);
-    ff = ggml_mul_mat(ctx, layer.ffn_down, gelu_mul(ctx, backend_, gate, up));
+    ggml_tensor * gate = multiply(layer.ffn_gate, ff);
+    ggml_tensor * up = multiply(layer.ffn_up, ff);
+    ff = multiply(layer.ffn_down, gelu_mul(ctx, backend_, gate, up));
     h = ggml_add(ctx, norm(ff, layer.ffn_post_norm), h);
 
     if (rows.ple) {
         ggml_tensor * ple = ggml_view_2d(ctx, rows.ple, model_.n_ple, rows.n, rows.ple->nb[2],
                                          (size_t)(il - rows.ple_first_layer) * rows.ple->nb[1]);
-        ggml_tensor * gated = gelu_mul(ctx, backend_, ggml_mul_mat(ctx, layer.ple_gate, h), ple);
-        h = ggml_add(ctx, norm(ggml_mul_mat(ctx, layer.ple_proj, gated), layer.ple_post_norm), h);
+        ggml_tensor * gated = gelu_mul(ctx, backend_, multiply(layer.ple_gate, h), ple);
+        h = ggml_add(ctx, norm(multiply(layer.ple_proj, gated), layer.ple_post_norm), h);
     }
     return layer.output_scale == 1.0f ? h : ggml_scale(ctx, h, layer.output_scale);
 }
 
 void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & logits) {
     ggml_context * ctx = runner_.begin();
+    nodes_.emplace(ctx);
+    if (const QuantKernels * kernels = quant_kernels()) {
+        quants_.emplace(*nodes_, *kernels);
+    }
     int n_rows = 0, n_wanted = 0;
     std::vector<int32_t> wanted;
     for (const Span & span : spans) {
@@ -266,7 +273,7 @@ void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & 
         if (cut == model_.n_layer && n_wanted < n_rows) {
             x = ggml_get_rows(ctx, x, wanted_index);
         }
-        result = ggml_mul_mat(ctx, model_.output, norm(x, model_.output_norm));
+        result = multiply(model_.output, norm(x, model_.output_norm));
         if (model_.logit_softcap > 0) {
             result = soft_cap(ctx, backend_, result, model_.logit_softcap);
         }

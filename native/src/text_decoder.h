@@ -9,7 +9,9 @@
 #pragma once
 
 #include "kv_cache.h"
+#include "quant_ops.h"
 
+#include <optional>
 #include <vector>
 
 namespace ga {
@@ -57,6 +59,7 @@ class TextDecoder {
     ggml_tensor * embed(const std::vector<Span> & spans, int n_rows);
     ggml_tensor * embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
                             ggml_tensor * proj, int first_layer, int n_layers);
+    ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
     ggml_tensor * norm(ggml_tensor * x, ggml_tensor * weight);
     ggml_tensor * rope(ggml_tensor * x, ggml_tensor * pos, const TextLayer & layer);
     void store_kv(int il, ggml_tensor * normed, const Rows & rows);
@@ -68,6 +71,8 @@ class TextDecoder {
     KvCache & cache_;
     bool skip_rows_;
     GraphRunner runner_;
+    std::optional<WorkNodes> nodes_; // of the present graph
+    std::optional<QuantOps> quants_; // none where the CPU has no kernels of ours
 };
 
 } // namespace ga

@@ -1,5 +1,7 @@
 #include "weights.h"
 
+#include "quant_ops.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -94,6 +96,9 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
     ggml_backend_buffer_type_t buft = backend_.default_buft();
     if (use == Use::Elementwise) {
         type = GGML_TYPE_F32;
+    } else if (backend_.packs() && quant_kernels() && info.n_rows() == info.ne[1] &&
+               can_pack_quants(type, info.ne[0], n_rows)) {
+        item.packed = true;
     } else {
         if (type == GGML_TYPE_BF16) {
             type = bf16_as_;
@@ -110,8 +115,8 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
         buft = *found;
     }
     const size_t row_offset = (size_t)first_row * ggml_row_size(info.type, info.ne[0]);
-    item.mapped = ggml_backend_buft_is_host(buft) && buft == ggml_backend_cpu_buffer_type() && type == info.type &&
-                  (info.offset + row_offset) % kTensorAlignment == 0;
+    item.mapped = !item.packed && ggml_backend_buft_is_host(buft) && buft == ggml_backend_cpu_buffer_type() &&
+                  type == info.type && (info.offset + row_offset) % kTensorAlignment == 0;
     ggml_context * ctx = context_for(item.mapped ? nullptr : buft);
     if (n_rows == info.n_rows()) {
         item.tensor = ggml_new_tensor_4d(ctx, type, info.ne[0], info.ne[1], info.ne[2], info.ne[3]);
@@ -119,6 +124,9 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
         item.tensor = ggml_new_tensor_2d(ctx, type, info.ne[0], n_rows);
     }
     ggml_set_name(item.tensor, info.name.c_str());
+    if (item.packed) {
+        mark_packed(item.tensor);
+    }
     items_.push_back(std::move(item));
     return items_.back().tensor;
 }
@@ -192,7 +200,9 @@ void WeightSet::fill(const Item & item) {
     if (item.mapped) {
         return;
     }
-    if (tensor->type == info.type) {
+    if (item.packed) {
+        pack_quants(info.type, data, info.ne[0], item.n_rows, 0, item.n_rows / kQuantOutputs, tensor->data);
+    } else if (tensor->type == info.type) {
         ggml_backend_tensor_set(tensor, data, 0, n_bytes); // whole tensors only: repacked layouts need all rows
     } else {
         const int64_t n = info.ne[0] * item.n_rows;

@@ -2,8 +2,9 @@
 //
 // Declare every tensor first (require/optional), then load(). A declared tensor's handle may be used in graphs after
 // load(). How a tensor is used decides where it goes:
-//   Multiply   left side of mul_mat: the fastest buffer type that multiplies its type (CPU: repacked layouts); a matrix
-//              that stays in plain CPU layout is not copied at all but used where the file is mapped.
+//   Multiply   left side of a product: packed for our own kernels where the CPU has them (is_packed() tells), else the
+//              fastest buffer type that multiplies its type (CPU: repacked layouts); a matrix that stays in plain CPU
+//              layout is not copied at all but used where the file is mapped.
 //   Elementwise norms, biases, scales, small kernels: converted to f32.
 #pragma once
 
@@ -62,6 +63,7 @@ class WeightSet {
         int64_t n_rows = 0;
         std::vector<float> constant;
         bool mapped = false;
+        bool packed = false; // for quant_kernels.h
     };
     struct Place {
         ggml_context * ctx = nullptr;

@@ -1,0 +1,222 @@
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC's own headers set registers of no particular value, and its warning about that has no way around it (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#include "quant_kernels.h"
+
+#include "cpu_target.h"
+
+#include <cstring>
+
+namespace ga {
+
+namespace {
+
+// ggml's blocks: an f16 scale, then the quants of 32 inputs. Q4_0: the low halves of 16 bytes, then the high ones, each less 8.
+constexpr int64_t kScaleBytes = 2;
+
+int64_t quant_bytes(ggml_type type) {
+    return type == GGML_TYPE_Q4_0 ? kQuantBlock / 2 : kQuantBlock;
+}
+
+} // namespace
+
+bool can_pack_quants(ggml_type type, int64_t n_in, int64_t n_out) {
+    const bool known = type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q8_0;
+    return known && n_in % kQuantBlock == 0 && n_out % kQuantOutputs == 0;
+}
+
+void pack_quants(ggml_type type, const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n,
+                 void * packed) {
+    const int64_t n_blocks = n_in / kQuantBlock, n_bytes = quant_bytes(type), stride = n_bytes + kScaleBytes;
+    auto * quants = static_cast<uint8_t *>(packed);
+    auto * scales = quants + n_out * n_blocks * n_bytes;
+    const auto * from = static_cast<const uint8_t *>(rows);
+    const uint32_t flip = type == GGML_TYPE_Q8_0 ? 0x80808080u : 0; // signed to unsigned, 128 more
+    for (int64_t group = first; group < first + n; group++) {
+        for (int64_t i = 0; i < kQuantOutputs; i++) {
+            for (int64_t block = 0; block < n_blocks; block++) {
+                const uint8_t * source = from + ((group * kQuantOutputs + i) * n_blocks + block) * stride;
+                const int64_t at = group * n_blocks + block;
+                std::memcpy(scales + (at * kQuantOutputs + i) * kScaleBytes, source, kScaleBytes);
+                for (int64_t j = 0; j < n_bytes / 4; j++) {
+                    uint32_t four;
+                    std::memcpy(&four, source + kScaleBytes + 4 * j, sizeof(four));
+                    four ^= flip;
+                    std::memcpy(quants + (at * n_bytes + 4 * j) * kQuantOutputs + 4 * i, &four, sizeof(four));
+                }
+            }
+        }
+    }
+}
+
+} // namespace ga
+
+#if GA_X86
+
+GA_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+
+namespace ga {
+namespace {
+
+constexpr int kTileRows = 12; // 12 rows' sums, 8 registers of weights and what is in the making
+constexpr int kAbreast = 4;
+constexpr int kParts = 8; // of a block: 4 inputs each
+
+// The 8 parts of a block for 16 outputs, as unsigned bytes.
+template <ggml_type kType> inline void load_block(const uint8_t * quants, __m512i * w) {
+    if constexpr (kType == GGML_TYPE_Q4_0) {
+        const __m512i low = _mm512_set1_epi8(15);
+        for (int i = 0; i < kParts / 2; i++) {
+            const __m512i both = _mm512_loadu_si512(quants + 64 * i);
+            w[i] = _mm512_and_si512(both, low);
+            w[i + kParts / 2] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+        }
+    } else {
+        for (int i = 0; i < kParts; i++) {
+            w[i] = _mm512_loadu_si512(quants + 64 * i);
+        }
+    }
+}
+
+// kRows rows times 16 outputs. An output is summed in the same order for any number of rows.
+template <ggml_type kType, int kRows>
+inline void tile(const uint8_t * quants, const uint8_t * scales, int64_t n_out, const QuantRows & x, int64_t row,
+                 float * out) {
+    constexpr int64_t n_bytes = kType == GGML_TYPE_Q4_0 ? 256 : 512; // of a block of 16 outputs
+    const int64_t n_blocks = x.n_in / kQuantBlock;
+    const int8_t * q = x.quants + row * x.n_in;
+    const float * d = x.scales + row * n_blocks;
+    const int32_t * offset = x.minus_8 + row * n_blocks;
+    __m512 sum[kRows];
+    for (int i = 0; i < kRows; i++) {
+        sum[i] = _mm512_setzero_ps();
+    }
+    for (int64_t block = 0; block < n_blocks; block++) {
+        __m512i w[kParts];
+        load_block<kType>(quants + block * n_bytes, w);
+        const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(scales + block * 32));
+        const __m512 scale = _mm512_cvtph_ps(halves);
+        if (kRows <= 8) { // few rows wait for memory: ask early, beyond what the processor does by itself
+            for (int64_t i = 0; i < n_bytes; i += 64) {
+                _mm_prefetch(reinterpret_cast<const char *>(quants + (block + 12) * n_bytes + i), _MM_HINT_T0);
+            }
+        }
+        // Four rows at a time: an instruction's sum is there after four cycles, and one can start every cycle.
+#pragma GCC unroll 3
+        for (int i = 0; i < kRows; i += kAbreast) {
+            constexpr int64_t bytes = kQuantBlock;
+            const int n = kRows - i < kAbreast ? kRows - i : kAbreast;
+            __m512i dot[kAbreast];
+#pragma GCC unroll 4
+            for (int j = 0; j < n; j++) {
+                const int32_t start = offset[(i + j) * n_blocks + block];
+                dot[j] = _mm512_set1_epi32(kType == GGML_TYPE_Q4_0 ? start : 16 * start); // 8 or 128 too much
+            }
+#pragma GCC unroll 8
+            for (int part = 0; part < kParts; part++) {
+#pragma GCC unroll 4
+                for (int j = 0; j < n; j++) {
+                    int32_t inputs;
+                    __builtin_memcpy(&inputs, q + (i + j) * x.n_in + block * bytes + 4 * part, sizeof(inputs));
+                    dot[j] = _mm512_dpbusd_epi32(dot[j], w[part], _mm512_set1_epi32(inputs));
+                }
+            }
+#pragma GCC unroll 4
+            for (int j = 0; j < n; j++) {
+                const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(d[(i + j) * n_blocks + block]));
+                sum[i + j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[j]), factor, sum[i + j]);
+            }
+        }
+    }
+    for (int i = 0; i < kRows; i++) {
+        _mm512_storeu_ps(out + (row + i) * n_out, sum[i]);
+    }
+}
+
+template <ggml_type kType, int kRows>
+inline void tile_of(int n, const uint8_t * quants, const uint8_t * scales, int64_t n_out, const QuantRows & x,
+                    int64_t row, float * out) {
+    if constexpr (kRows > 1) {
+        if (n < kRows) {
+            tile_of<kType, kRows - 1>(n, quants, scales, n_out, x, row, out);
+            return;
+        }
+    }
+    tile<kType, kRows>(quants, scales, n_out, x, row, out);
+}
+
+template <ggml_type kType>
+void multiply_as(const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
+                 float * out) {
+    const int64_t n_blocks = x.n_in / kQuantBlock;
+    const int64_t n_bytes = kType == GGML_TYPE_Q4_0 ? 256 : 512;
+    const auto * quants = static_cast<const uint8_t *>(packed);
+    const auto * scales = quants + n_out / kQuantOutputs * n_blocks * n_bytes;
+    for (int64_t row = 0; row < n_rows; row += kTileRows) {
+        const int rows = n_rows - row < kTileRows ? static_cast<int>(n_rows - row) : kTileRows;
+        for (int64_t group = first; group < first + n; group++) {
+            tile_of<kType, kTileRows>(rows, quants + group * n_blocks * n_bytes, scales + group * n_blocks * 32, n_out,
+                                      x, row, out + group * kQuantOutputs);
+        }
+    }
+}
+
+void multiply(ggml_type type, const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first,
+              int64_t n, float * out) {
+    if (type == GGML_TYPE_Q4_0) {
+        multiply_as<GGML_TYPE_Q4_0>(packed, n_out, x, n_rows, first, n, out);
+    } else {
+        multiply_as<GGML_TYPE_Q8_0>(packed, n_out, x, n_rows, first, n, out);
+    }
+}
+
+// The largest magnitude of a block becomes 127. What is no finite number makes the block's scale none.
+void quantise(const float * x, int64_t n_in, int8_t * quants, float * scales, int32_t * minus_8) {
+    const __m512i sign = _mm512_set1_epi32(0x7fffffff);
+    for (int64_t block = 0; block < n_in / kQuantBlock; block++) {
+        const __m512 a = _mm512_loadu_ps(x + block * kQuantBlock), b = _mm512_loadu_ps(x + block * kQuantBlock + 16);
+        const __m512i size_a = _mm512_and_si512(_mm512_castps_si512(a), sign);
+        const __m512i size_b = _mm512_and_si512(_mm512_castps_si512(b), sign);
+        // As integers, magnitudes have the same order, and what is no number is the largest.
+        const uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(size_a, size_b));
+        float largest;
+        __builtin_memcpy(&largest, &bits, sizeof(largest));
+        const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 127.0f / largest : 0.0f);
+        const __m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, inverse));
+        const __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, inverse));
+        const __m128i bytes_a = _mm512_cvtsepi32_epi8(qa), bytes_b = _mm512_cvtsepi32_epi8(qb);
+        _mm_storeu_si128(reinterpret_cast<__m128i *>(quants + block * kQuantBlock), bytes_a);
+        _mm_storeu_si128(reinterpret_cast<__m128i *>(quants + block * kQuantBlock + 16), bytes_b);
+        const __m512i sum = _mm512_add_epi32(_mm512_cvtepi8_epi32(bytes_a), _mm512_cvtepi8_epi32(bytes_b));
+        minus_8[block] = -8 * _mm512_reduce_add_epi32(sum);
+        scales[block] = largest / 127.0f;
+    }
+}
+
+} // namespace
+
+const QuantKernels * quant_kernels() {
+    static const bool present = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+                                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    static const QuantKernels kernels = {quantise, multiply};
+    return present ? &kernels : nullptr;
+}
+
+} // namespace ga
+
+GA_TARGET_END
+
+#else
+
+namespace ga {
+
+const QuantKernels * quant_kernels() {
+    return nullptr;
+}
+
+} // namespace ga
+
+#endif

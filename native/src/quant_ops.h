@@ -1,0 +1,31 @@
+// Products of packed Q4_0 and Q8_0 matrices as graph nodes; see quant_kernels.h.
+#pragma once
+
+#include "quant_kernels.h"
+#include "work_nodes.h"
+
+namespace ga {
+
+// Marks a tensor as packed: only QuantOps may multiply it.
+void mark_packed(ggml_tensor * weight);
+bool is_packed(const ggml_tensor * weight);
+
+class QuantOps {
+  public:
+    // nodes must live until the graph has run.
+    QuantOps(WorkNodes & nodes, const QuantKernels & kernels) : nodes_(nodes), kernels_(kernels) {}
+
+    // As ggml_mul_mat. weight: packed [n_in, n_out]; x: contiguous f32 [n_in, ...]
+    ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
+
+  private:
+    // x in 8 bits. The last one made is kept for products that share x.
+    ggml_tensor * quantised(ggml_tensor * x);
+
+    WorkNodes & nodes_;
+    const QuantKernels & kernels_;
+    ggml_tensor * quantised_of_ = nullptr;
+    ggml_tensor * quantised_ = nullptr;
+};
+
+} // namespace ga
