@@ -118,8 +118,8 @@ class Generation:
     """One answer in the making.
 
     next_token: the token reported last and not yet fed; at first the one sampled from the prompt's last
-    logits. n_max: tokens still allowed. stop: "running", "end", "budget" or "caller". ignore_end: write exactly
-    n_max tokens, the end token among them, as benchmarks do.
+    logits. n_max: tokens still allowed. stop: "running", "end", "budget" or "caller". ignore_end: write
+    exactly n_max tokens, the end token among them, as benchmarks do.
     """
 
     seq: int

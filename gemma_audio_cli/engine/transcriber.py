@@ -52,7 +52,7 @@ class DecodeOptions:
     guards: GuardOptions = field(default_factory=GuardOptions)
     """When a transcript is bad, and what to try then."""
     ignore_end: bool = False
-    """Write the whole budget, past the end token: what benchmarks do, so that all engines do the same work."""
+    """Write the whole budget, past the end token, as benchmarks do: all engines then do the same work."""
 
     def budget(self, seconds: float) -> int:
         """Tokens a transcript of so many seconds may have."""

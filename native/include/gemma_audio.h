@@ -259,8 +259,8 @@ typedef enum ga_stop { GA_STOP_RUNNING = 0, GA_STOP_END = 1, GA_STOP_BUDGET = 2,
 typedef struct ga_generation {
     int32_t seq;
     int32_t next_token;
-    int32_t n_max; /* tokens still allowed */
-    ga_stop stop;  /* GA_STOP_RUNNING on entry */
+    int32_t n_max;      /* tokens still allowed */
+    ga_stop stop;       /* GA_STOP_RUNNING on entry */
     int32_t ignore_end; /* 1: the end token is a token like any other, so that exactly n_max are written (benchmarks) */
 } ga_generation;
 

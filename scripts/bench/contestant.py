@@ -50,7 +50,7 @@ def windows(args: argparse.Namespace) -> Iterator[Any]:
 
 
 def peak_rss() -> int:
-    """Bytes this process had resident at most. VmHWM, since getrusage's figure starts at the parent's size."""
+    """Bytes this process had resident at most (getrusage would start at the parent's size)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -74,7 +74,7 @@ class Stages:
         self._mark = clock()
 
 
-# ---- this package ------------------------------------------------------------------------------------------------
+# ---- this package ------------------------------------------------------------------------------------------
 
 
 def ours_clip(args: argparse.Namespace, stages: Stages) -> Any:
@@ -141,7 +141,7 @@ def expect_tokens(tokens: list[int], args: argparse.Namespace) -> None:
         raise SystemExit(f"wrote {tokens} tokens, not {wanted}")
 
 
-# ---- llama.cpp ---------------------------------------------------------------------------------------------------
+# ---- llama.cpp ---------------------------------------------------------------------------------------------
 
 
 def llamacpp_open(args: argparse.Namespace) -> Any:
@@ -237,7 +237,7 @@ def server_recording(args: argparse.Namespace, stages: Stages) -> None:
     expect_tokens(tokens, args)
 
 
-# ---- one run -----------------------------------------------------------------------------------------------------
+# ---- one run -----------------------------------------------------------------------------------------------
 
 JOBS = {
     ("ours", "clip"): ours_clip,
@@ -261,7 +261,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of the clip")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the recording")
     parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--slots", type=int, default=4, help="windows decoded at once, by ours and the server")
+    parser.add_argument("--slots", type=int, default=4, help="windows at once (ours, server)")
     parser.add_argument("--n-ctx", type=int, default=1024, help="positions of a sequence")
     parser.add_argument("--logits", type=Path, help="write the prompt's last logits here (.npy; clip only)")
     args = parser.parse_args()

@@ -25,7 +25,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One stage: both engines, and how many times the other needs what ours needs (ratio above 1: ours is ahead).
+    """One stage: both engines, and how often ours goes into the other's. Above 1: ours is ahead.
 
     The ratio is taken within each pair of neighbouring runs, so that what slows the machine for a while
     slows both.

@@ -1,8 +1,8 @@
 """llama.cpp as an oracle: libllama and libmtmd driven through the ctypes bindings of the `llama_cpp` package.
 
-    with LlamaCpp(text_gguf, mmproj_gguf, threads=1) as ref:
-        embeddings = ref.encode_audio(samples)                    # [n_tokens, width]
-        logits = ref.forward([before, embeddings, after])         # [n_positions, n_vocab]
+with LlamaCpp(text_gguf, mmproj_gguf, threads=1) as ref:
+    embeddings = ref.encode_audio(samples)                    # [n_tokens, width]
+    logits = ref.forward([before, embeddings, after])         # [n_positions, n_vocab]
 """
 
 from __future__ import annotations
