@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.cli import ask, transcribe
+from gemma_audio_cli.cli import ask, bench, transcribe
 from gemma_audio_cli.cli.common import prepare_streams
 
 _HELP = """Speech to text and questions about recordings, on this machine.
@@ -41,6 +41,7 @@ app = typer.Typer(
 )
 app.command("transcribe", epilog=transcribe.EXAMPLES)(transcribe.transcribe)
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
+app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 
 
 def _version(wanted: bool) -> None:
