@@ -63,7 +63,7 @@ def _lines(name: str, info: EngineInfo, speed: Speed) -> list[str]:
         return f"{label:12} {seconds:8.3f} s {seconds / speed.total_s:6.0%}   {note}".rstrip()
 
     s = speed
-    rate = s.slots * s.tokens / s.together_s
+    rate, many = s.slots * s.tokens / s.together_s, s.clip_s / s.batch_s
     lines = [
         f"{name} on {info.device}, {s.clip_s:g} s clip, {s.tokens} tokens, median of {s.runs}",
         "",
@@ -77,7 +77,7 @@ def _lines(name: str, info: EngineInfo, speed: Speed) -> list[str]:
         "",
         f"first token  {s.first_token_s:8.3f} s          after the clip's end, if nothing is done before",
         f"{f'{s.slots} together':12} {s.together_s:8.3f} s          {rate:.1f} tokens a second in all",
-        f"recording    {s.batch_s:8.3f} s          each of many clips: {s.clip_s / s.batch_s:.2f} x real time",
+        f"recording    {s.batch_s:8.3f} s          for one of many clips: {many:.2f} x real time",
         f"load         {s.load_s:8.3f} s",
     ]
     if s.peak_bytes is not None:

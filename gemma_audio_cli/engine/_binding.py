@@ -96,10 +96,10 @@ def _add_dll_folder() -> None:
 def _spin_briefly() -> None:
     """Threads that wait for others at the end of a graph's node spin for some microseconds, then sleep.
 
-    Left to itself, GCC's OpenMP spins for milliseconds. Beside one other busy process, each wait then lasts until
-    the system takes the processor away from the spinning thread: a token of E2B on two cores takes 3.5 s, not
-    0.09 s. On a quiet machine the short spin costs nothing that can be measured. Read when that library is
-    loaded; who sets a policy of their own keeps it.
+    Left to itself, GCC's OpenMP spins for milliseconds. Beside one other busy process, each wait then lasts
+    until the system takes the processor away from the spinning thread: on two cores a token of E2B takes
+    3.5 s, not 0.09 s. On a quiet machine the short spin costs nothing that can be measured. Read when that
+    library is loaded; who sets a policy of their own keeps it.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

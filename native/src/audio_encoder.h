@@ -34,6 +34,8 @@ struct EncoderPiece {
     std::vector<float> * encoder_out = nullptr; // appended to: [n][n_encoder_out]; may be null
 };
 
+struct EncoderPart; // see encoder_layout.h
+
 class AudioEncoder {
   public:
     AudioEncoder(const AudioModel & model, Backend & backend);
@@ -50,10 +52,8 @@ class AudioEncoder {
     // Tokens that the first n_frames of a clip determine, or, where they are all of it, that the clip has.
     int64_t n_tokens(int64_t n_frames, bool end) const;
 
-    struct Part; // of the implementation
-
   private:
-    void encode_group(std::vector<Part> & parts);
+    void encode_group(std::vector<EncoderPart> & parts);
 
     const AudioModel & model_;
     Backend & backend_;

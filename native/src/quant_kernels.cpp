@@ -17,39 +17,12 @@ namespace {
 // ggml's blocks: an f16 scale, then the quants of 32 inputs. Q4_0: the low halves of 16 bytes, then the high ones, each less 8.
 constexpr int64_t kScaleBytes = 2;
 
-int64_t quant_bytes(ggml_type type) {
-    return type == GGML_TYPE_Q4_0 ? kQuantBlock / 2 : kQuantBlock;
-}
-
 } // namespace
 
 bool can_pack_quants(ggml_type type, int64_t n_in, int64_t n_out) {
     const bool known = type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q8_0;
-    return known && n_in % kQuantBlock == 0 && n_out % kQuantOutputs == 0;
-}
-
-void pack_quants(ggml_type type, const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n,
-                 void * packed) {
-    const int64_t n_blocks = n_in / kQuantBlock, n_bytes = quant_bytes(type), stride = n_bytes + kScaleBytes;
-    auto * quants = static_cast<uint8_t *>(packed);
-    auto * scales = quants + n_out * n_blocks * n_bytes;
-    const auto * from = static_cast<const uint8_t *>(rows);
-    const uint32_t flip = type == GGML_TYPE_Q8_0 ? 0x80808080u : 0; // signed to unsigned, 128 more
-    for (int64_t group = first; group < first + n; group++) {
-        for (int64_t i = 0; i < kQuantOutputs; i++) {
-            for (int64_t block = 0; block < n_blocks; block++) {
-                const uint8_t * source = from + ((group * kQuantOutputs + i) * n_blocks + block) * stride;
-                const int64_t at = group * n_blocks + block;
-                std::memcpy(scales + (at * kQuantOutputs + i) * kScaleBytes, source, kScaleBytes);
-                for (int64_t j = 0; j < n_bytes / 4; j++) {
-                    uint32_t four;
-                    std::memcpy(&four, source + kScaleBytes + 4 * j, sizeof(four));
-                    four ^= flip;
-                    std::memcpy(quants + (at * n_bytes + 4 * j) * kQuantOutputs + 4 * i, &four, sizeof(four));
-                }
-            }
-        }
-    }
+    const bool reachable = n_in <= 1 << 24; // from the first of 16 rows, by 32-bit distances
+    return known && reachable && n_in % kQuantBlock == 0 && n_out % kQuantOutputs == 0;
 }
 
 } // namespace ga
@@ -173,6 +146,38 @@ void multiply(ggml_type type, const void * packed, int64_t n_out, const QuantRow
     }
 }
 
+template <ggml_type kType>
+void pack_as(const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n, void * packed) {
+    constexpr int64_t n_bytes = kType == GGML_TYPE_Q4_0 ? kQuantBlock / 2 : kQuantBlock, stride = n_bytes + kScaleBytes;
+    const int64_t n_blocks = n_in / kQuantBlock;
+    auto * quants = static_cast<uint8_t *>(packed);
+    auto * scales = quants + n_out * n_blocks * n_bytes;
+    const __m512i row = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i offset = _mm512_mullo_epi32(row, _mm512_set1_epi32(static_cast<int>(n_blocks * stride)));
+    const __m512i flip = _mm512_set1_epi32(kType == GGML_TYPE_Q8_0 ? static_cast<int>(0x80808080) : 0); // 128 more
+    for (int64_t group = first; group < first + n; group++) {
+        const auto * from = static_cast<const uint8_t *>(rows) + group * kQuantOutputs * n_blocks * stride;
+        for (int64_t block = 0; block < n_blocks; block++, from += stride) {
+            const int64_t at = group * n_blocks + block;
+            uint8_t * to = quants + at * n_bytes * kQuantOutputs;
+            for (int64_t i = 0; i < n_bytes; i += 4) { // 4 inputs of 16 outputs
+                const __m512i four = _mm512_i32gather_epi32(offset, from + kScaleBytes + i, 1);
+                _mm512_storeu_si512(to + i * kQuantOutputs, _mm512_xor_si512(four, flip));
+            }
+            const __m256i halves = _mm512_cvtepi32_epi16(_mm512_i32gather_epi32(offset, from, 1));
+            _mm256_storeu_si256(reinterpret_cast<__m256i *>(scales + at * kQuantOutputs * kScaleBytes), halves);
+        }
+    }
+}
+
+void pack(ggml_type type, const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n, void * packed) {
+    if (type == GGML_TYPE_Q4_0) {
+        pack_as<GGML_TYPE_Q4_0>(rows, n_in, n_out, first, n, packed);
+    } else {
+        pack_as<GGML_TYPE_Q8_0>(rows, n_in, n_out, first, n, packed);
+    }
+}
+
 // The largest magnitude of a block becomes 127. What is no finite number makes the block's scale none.
 void quantise(const float * x, int64_t n_in, int8_t * quants, float * scales, int32_t * minus_8) {
     const __m512i sign = _mm512_set1_epi32(0x7fffffff);
@@ -201,7 +206,7 @@ void quantise(const float * x, int64_t n_in, int8_t * quants, float * scales, in
 const QuantKernels * quant_kernels() {
     static const bool present = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    static const QuantKernels kernels = {quantise, multiply};
+    static const QuantKernels kernels = {pack, quantise, multiply};
     return present ? &kernels : nullptr;
 }
 

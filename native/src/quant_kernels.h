@@ -26,9 +26,12 @@ struct QuantRows {
 };
 
 struct QuantKernels {
+    // Outputs 16 * [first, first + n) of a matrix as in a file, into their places of the packed one. No overlap.
+    void (*pack)(ggml_type type, const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n,
+                 void * packed);
     // x [n_in] to one row of QuantRows. n_in: a multiple of 32
     void (*quantise)(const float * x, int64_t n_in, int8_t * quants, float * scales, int32_t * minus_8);
-    // out[row * n_out + o] = x[row] . weight[o] for o in 16 * [first, first + n). packed: as pack_quants leaves it
+    // out[row * n_out + o] = x[row] . weight[o] for o in 16 * [first, first + n). packed: as pack leaves it
     void (*multiply)(ggml_type type, const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows,
                      int64_t first, int64_t n, float * out);
 };
@@ -38,9 +41,5 @@ const QuantKernels * quant_kernels();
 
 // Whether a matrix can be packed for them: its type and shape.
 bool can_pack_quants(ggml_type type, int64_t n_in, int64_t n_out);
-
-// Outputs 16 * [first, first + n) of a matrix as in a file, into their places of the packed one. No overlap.
-void pack_quants(ggml_type type, const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n,
-                 void * packed);
 
 } // namespace ga

@@ -4,6 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <system_error>
+#include <thread>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace ga {
 
@@ -13,6 +19,8 @@ namespace {
 constexpr size_t kTensorAlignment = 32;
 // Tensors that are computed rather than read, and row slices, on top of one per tensor of the file.
 constexpr size_t kExtraTensors = 256;
+// Less than this is not worth a thread.
+constexpr int64_t kGroupsPerThread = 16;
 
 std::string shape_text(const std::initializer_list<int64_t> & shape) {
     std::string text = "[";
@@ -33,6 +41,21 @@ void to_f32(ggml_type type, const void * data, float * out, int64_t n) {
 
 bool readable(ggml_type type) {
     return type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr;
+}
+
+// A gigabyte of weights is a quarter of a million pages, each of them a fault while loading and a look-up while multiplying.
+void ask_for_large_pages(void * base, size_t size) {
+#if defined(__linux__)
+    constexpr uintptr_t page = 1 << 21;
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(base) + page - 1) / page * page;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(base) + size) / page * page;
+    if (begin < end) {
+        madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE); // where there are none, small ones do
+    }
+#else
+    (void)base;
+    (void)size;
+#endif
 }
 
 } // namespace
@@ -186,6 +209,29 @@ std::vector<float> WeightSet::read_f32(const std::string & name, std::initialize
     return values;
 }
 
+void WeightSet::pack(const Item & item, const uint8_t * data) {
+    const TensorInfo & info = *item.info;
+    const int64_t n_groups = item.n_rows / kQuantOutputs;
+    const int64_t n_threads = std::min<int64_t>(backend_.n_threads(), 1 + n_groups / kGroupsPerThread);
+    const auto part = [&](int64_t thread) {
+        const int64_t first = n_groups * thread / n_threads, end = n_groups * (thread + 1) / n_threads;
+        quant_kernels()->pack(info.type, data, info.ne[0], item.n_rows, first, end - first, item.tensor->data);
+    };
+    std::vector<std::thread> others;
+    others.reserve((size_t)n_threads);
+    for (int64_t thread = 1; thread < n_threads; thread++) {
+        try {
+            others.emplace_back(part, thread);
+        } catch (const std::system_error &) { // the system gives no more threads
+            part(thread);
+        }
+    }
+    part(0);
+    for (std::thread & other : others) {
+        other.join();
+    }
+}
+
 void WeightSet::fill(const Item & item) {
     ggml_tensor * tensor = item.tensor;
     if (!item.info) {
@@ -201,7 +247,7 @@ void WeightSet::fill(const Item & item) {
         return;
     }
     if (item.packed) {
-        pack_quants(info.type, data, info.ne[0], item.n_rows, 0, item.n_rows / kQuantOutputs, tensor->data);
+        pack(item, data);
     } else if (tensor->type == info.type) {
         ggml_backend_tensor_set(tensor, data, 0, n_bytes); // whole tensors only: repacked layouts need all rows
     } else {
@@ -231,6 +277,9 @@ void WeightSet::load(const std::function<void(float)> & progress) {
                  ggml_backend_buft_name(buft));
         }
         ggml_backend_buffer_set_usage(place.buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        if (ggml_backend_buffer_is_host(place.buffer)) {
+            ask_for_large_pages(ggml_backend_buffer_get_base(place.buffer), ggml_backend_buffer_get_size(place.buffer));
+        }
         const size_t size = ggml_backend_buffer_get_size(place.buffer);
         bytes_by_buffer_[ggml_backend_buft_name(buft)] += size;
         bytes_resident_ += size;

@@ -74,6 +74,8 @@ class WeightSet {
                                     bool required) const;
     ggml_context * context_for(ggml_backend_buffer_type_t buft);
     void fill(const Item & item);
+    // Outputs of a packed matrix, shared among the engine's threads.
+    void pack(const Item & item, const uint8_t * data);
 
     const GgufFile & file_;
     Backend & backend_;

@@ -77,8 +77,8 @@ void test_packed_products(ggml_type type) {
         ggml_quantize_chunk(type, weights.data(), file.data(), 0, n_out, n_in, nullptr);
         // In two pieces: places do not depend on how the work is cut.
         const int64_t groups = n_out / ga::kQuantOutputs, first = groups / 2;
-        ga::pack_quants(type, file.data(), n_in, n_out, first, groups - first, packed.data());
-        ga::pack_quants(type, file.data(), n_in, n_out, 0, first, packed.data());
+        ga::quant_kernels()->pack(type, file.data(), n_in, n_out, first, groups - first, packed.data());
+        ga::quant_kernels()->pack(type, file.data(), n_in, n_out, 0, first, packed.data());
         std::vector<float> known((size_t)(n_in * n_out));
         ggml_get_type_traits(type)->to_float(file.data(), known.data(), n_in * n_out);
 

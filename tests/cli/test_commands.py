@@ -378,3 +378,26 @@ def test_help_imports_nothing_heavy(environment):
         check=True,
     )
     assert done.stdout.decode().splitlines()[-1] == "[]"
+
+
+# ---- bench ---------------------------------------------------------------------------------------
+
+
+def test_bench_reports_every_stage(cli, model):
+    options = ("--seconds", "2", "--tokens", "9", "--slots", "2", "--runs", "2")
+    value = json.loads(cli("bench", *model, *options, "--json").out)
+    assert (value["clip_s"], value["tokens"], value["slots"], value["runs"]) == (2.0, 9, 2, 2)
+    assert value["audio_tokens"] == 50
+    assert value["prompt_tokens"] > 50
+    for stage in ("load_s", "mel_s", "encode_s", "prefill_s", "decode_s", "together_s", "peak_bytes"):
+        assert value[stage] > 0, stage
+    done = cli("bench", *model, *options)
+    assert (done.code, done.err) == (0, "")
+    for word in ("encode", "prefill", "decode", "x real time", "tokens a second"):
+        assert word in done.out
+
+
+def test_bench_of_a_missing_model_is_one_line(cli, tmp_path):
+    done = cli("bench", "-m", tmp_path / "none.gguf")
+    assert (done.code, done.out) == (3, "")
+    assert len(error_lines(done.err)) == 1

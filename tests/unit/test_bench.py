@@ -1,0 +1,102 @@
+"""The benchmarks measure what they say: how runs are paired, who else was busy, how much was decoded."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+figures = load("figures")
+quiet = load("quiet")
+linux = pytest.mark.skipif(not Path("/proc/stat").exists(), reason="watching others needs Linux")
+
+
+def test_ratios_are_taken_within_pairs():
+    pairs = [
+        ({"encode": 1.0}, {"encode": 2.0}),
+        ({"encode": 4.0}, {"encode": 12.0}),
+        ({"encode": 2.0}, {"encode": 5.0}),
+    ]
+    (row,) = figures.compare(pairs, ("encode", "not measured"))
+    assert (row.ours.median, row.ours.low, row.ours.high) == (2.0, 1.0, 4.0)
+    assert (row.ratio.median, row.ratio.low, row.ratio.high) == (2.5, 2.0, 3.0)
+    assert "2.50" in figures.table([row])
+
+
+@linux
+def test_a_run_reports_its_own_time_and_its_end():
+    work = "import time, sys\nwhile time.process_time() < 0.3: pass\nprint('x'); sys.exit(3)"
+    done = quiet.run([sys.executable, "-c", work])
+    assert (done.stdout, done.status) == ("x\n", 3)
+    assert 0.3 <= done.cpu_s <= done.wall_s + 0.1
+
+
+@linux
+def test_a_busy_neighbour_is_seen():
+    spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        done = quiet.run([sys.executable, "-c", "import time; time.sleep(1.0)"])
+    finally:
+        spin.kill()
+        spin.wait()
+    assert done.others > 0.3  # a whole core, less what this machine's other work takes from it
+
+
+@linux
+def test_both_engines_run_the_same_clip(tiny_model, tmp_path):
+    report = tmp_path / "report.json"
+    command = [sys.executable, BENCH / "compare.py", "--pair", tiny_model.text, tiny_model.mmproj]
+    options = ["--seconds", "2", "--new-tokens", "5", "--runs", "2", "--threads", "1", "--quiet", "99"]
+    subprocess.run([*command, *options, "--json", report], check=True, capture_output=True)
+    found = json.loads(report.read_text())
+    assert found["cosine"] > 0.9995
+    assert len(found["runs"]) == 2
+    rows = {row["stage"]: row for row in found["rows"]}
+    assert set(rows) == {
+        "load",
+        "mel",
+        "encode",
+        "audio_prefill",
+        "text_prefill",
+        "decode",
+        "total",
+        "peak_rss",
+    }
+    for row in rows.values():
+        assert row["ours"]["low"] > 0
+        assert row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+
+
+@pytest.mark.parametrize("engine", ["ours", "llamacpp"])
+def test_a_recording_is_answered_window_by_window(engine, tiny_model):
+    command = [
+        sys.executable,
+        BENCH / "contestant.py",
+        engine,
+        "recording",
+        tiny_model.text,
+        tiny_model.mmproj,
+    ]
+    options = ["--minutes", "1.5", "--new-tokens", "6", "--threads", "1", "--slots", "2"]
+    done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    assert found["recording"] > 0
+    assert found["peak_rss"] > 1e6
