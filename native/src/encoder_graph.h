@@ -62,7 +62,7 @@ class EncoderGraph {
             x = ggml_clamp(ctx_, x, -65504.0f, 65504.0f); // ggml rounds it to F16, where larger values are infinite
         }
         ggml_tensor * result;
-        if (is_packed(weight)) {
+        if (for_quant_ops(weight)) {
             result = quants_->multiply(weight, x);
         } else {
             result = ggml_mul_mat(ctx_, weight, x);

@@ -16,13 +16,13 @@ namespace {
 
 // ggml's blocks: an f16 scale, then the quants of 32 inputs. Q4_0: the low halves of 16 bytes, then the high ones, each less 8.
 constexpr int64_t kScaleBytes = 2;
+constexpr int64_t kMaxInputs = 1 << 16;
 
 } // namespace
 
-bool can_pack_quants(ggml_type type, int64_t n_in, int64_t n_out) {
+bool can_multiply_quants(ggml_type type, int64_t n_in, int64_t n_out) {
     const bool known = type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q8_0;
-    const bool reachable = n_in <= 1 << 24; // from the first of 16 rows, by 32-bit distances
-    return known && reachable && n_in % kQuantBlock == 0 && n_out % kQuantOutputs == 0;
+    return known && n_in <= kMaxInputs && n_in % kQuantBlock == 0 && n_out % kQuantOutputs == 0;
 }
 
 } // namespace ga
@@ -34,7 +34,8 @@ GA_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 namespace ga {
 namespace {
 
-constexpr int kTileRows = 12; // 12 rows' sums, 8 registers of weights and what is in the making
+constexpr int kTileRows = 12;    // 12 rows' sums, 8 registers of weights and what is in the making
+constexpr int64_t kFewRows = 16; // of x, that meet a Q8_0 matrix as it is
 constexpr int kAbreast = 4;
 constexpr int kParts = 8; // of a block: 4 inputs each
 
@@ -121,60 +122,141 @@ inline void tile_of(int n, const uint8_t * quants, const uint8_t * scales, int64
     tile<kType, kRows>(quants, scales, n_out, x, row, out);
 }
 
-template <ggml_type kType>
-void multiply_as(const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
+void multiply_q4(const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
                  float * out) {
     const int64_t n_blocks = x.n_in / kQuantBlock;
-    const int64_t n_bytes = kType == GGML_TYPE_Q4_0 ? 256 : 512;
     const auto * quants = static_cast<const uint8_t *>(packed);
-    const auto * scales = quants + n_out / kQuantOutputs * n_blocks * n_bytes;
+    const auto * scales = quants + n_out * n_blocks * kQuantBlock / 2;
     for (int64_t row = 0; row < n_rows; row += kTileRows) {
         const int rows = n_rows - row < kTileRows ? static_cast<int>(n_rows - row) : kTileRows;
         for (int64_t group = first; group < first + n; group++) {
-            tile_of<kType, kTileRows>(rows, quants + group * n_blocks * n_bytes, scales + group * n_blocks * 32, n_out,
-                                      x, row, out + group * kQuantOutputs);
+            tile_of<GGML_TYPE_Q4_0, kTileRows>(rows, quants + group * n_blocks * 256, scales + group * n_blocks * 32,
+                                               n_out, x, row, out + group * kQuantOutputs);
         }
     }
 }
 
-void multiply(ggml_type type, const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first,
-              int64_t n, float * out) {
-    if (type == GGML_TYPE_Q4_0) {
-        multiply_as<GGML_TYPE_Q4_0>(packed, n_out, x, n_rows, first, n, out);
-    } else {
-        multiply_as<GGML_TYPE_Q8_0>(packed, n_out, x, n_rows, first, n, out);
+// kRows rows times an output of a Q8_0 matrix as in a file: one stream of memory. The inputs of a block lie in the lanes of a
+// register, and what the lanes hold is added up at the end; two blocks at a time, so that sums need not wait for each other.
+template <int kRows>
+inline void dot_q8(const uint8_t * weights, const QuantRows & x, int64_t row, int64_t n_out, float * out) {
+    constexpr int64_t stride = kQuantBlock + kScaleBytes, ahead = 2048;
+    const int64_t n_blocks = x.n_in / kQuantBlock;
+    const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80)); // signed to unsigned, 128 more
+    __m256 sum[kRows][2];
+    for (int i = 0; i < kRows; i++) {
+        sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+    }
+    const auto add = [&](int64_t block, int which) __attribute__((always_inline)) {
+        const uint8_t * at = weights + block * stride;
+        uint16_t half;
+        __builtin_memcpy(&half, at, sizeof(half));
+        const float scale = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half)));
+        const __m256i file = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(at + kScaleBytes));
+        const __m256i w = _mm256_xor_si256(file, flip);
+        _mm_prefetch(reinterpret_cast<const char *>(at + ahead), _MM_HINT_T0);
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; i++) {
+            const int64_t place = (row + i) * n_blocks + block;
+            const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(x.quants + place * kQuantBlock));
+            const __m256i start =
+                _mm256_zextsi128_si256(_mm_cvtsi32_si128(16 * x.minus_8[place])); // the 128, in one lane
+            const __m256 dot = _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(start, w, q));
+            sum[i][which] = _mm256_fmadd_ps(dot, _mm256_set1_ps(scale * x.scales[place]), sum[i][which]);
+        }
+    };
+    int64_t block = 0;
+    for (; block + 2 <= n_blocks; block += 2) {
+        add(block, 0);
+        add(block + 1, 1);
+    }
+    if (block < n_blocks) {
+        add(block, 0);
+    }
+    for (int i = 0; i < kRows; i++) {
+        const __m256 both = _mm256_add_ps(sum[i][0], sum[i][1]);
+        __m128 s = _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
+        s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+        out[(row + i) * n_out] = _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
     }
 }
 
+void few_q8(const uint8_t * weights, int64_t n_out, const QuantRows & x, int64_t n_rows, float * out) {
+    for (int64_t row = 0; row < n_rows; row += 4) {
+        switch (n_rows - row) {
+        case 1:
+            dot_q8<1>(weights, x, row, n_out, out);
+            break;
+        case 2:
+            dot_q8<2>(weights, x, row, n_out, out);
+            break;
+        case 3:
+            dot_q8<3>(weights, x, row, n_out, out);
+            break;
+        default:
+            dot_q8<4>(weights, x, row, n_out, out);
+        }
+    }
+}
+
+// 16 rows of a file's matrix, n_blocks blocks each: quants side by side, 4 inputs of each row after the other, and scales.
 template <ggml_type kType>
-void pack_as(const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n, void * packed) {
+inline void pack_group(const uint8_t * from, int64_t n_blocks, uint8_t * quants, uint8_t * scales) {
     constexpr int64_t n_bytes = kType == GGML_TYPE_Q4_0 ? kQuantBlock / 2 : kQuantBlock, stride = n_bytes + kScaleBytes;
-    const int64_t n_blocks = n_in / kQuantBlock;
-    auto * quants = static_cast<uint8_t *>(packed);
-    auto * scales = quants + n_out * n_blocks * n_bytes;
     const __m512i row = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const __m512i offset = _mm512_mullo_epi32(row, _mm512_set1_epi32(static_cast<int>(n_blocks * stride)));
     const __m512i flip = _mm512_set1_epi32(kType == GGML_TYPE_Q8_0 ? static_cast<int>(0x80808080) : 0); // 128 more
+    for (int64_t block = 0; block < n_blocks; block++, from += stride) {
+        uint8_t * to = quants + block * n_bytes * kQuantOutputs;
+        for (int64_t i = 0; i < n_bytes; i += 4) { // 4 inputs of 16 outputs
+            const __m512i four = _mm512_i32gather_epi32(offset, from + kScaleBytes + i, 1);
+            _mm512_storeu_si512(to + i * kQuantOutputs, _mm512_xor_si512(four, flip));
+        }
+        const __m256i halves = _mm512_cvtepi32_epi16(_mm512_i32gather_epi32(offset, from, 1));
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(scales + block * kQuantOutputs * kScaleBytes), halves);
+    }
+}
+
+void multiply_q8(const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
+                 float * out) {
+    alignas(64) static thread_local uint8_t quants[kMaxInputs * kQuantOutputs];
+    alignas(64) static thread_local uint8_t scales[kMaxInputs / kQuantBlock * kQuantOutputs * kScaleBytes];
+    const int64_t n_blocks = x.n_in / kQuantBlock, stride = n_blocks * (kQuantBlock + kScaleBytes);
     for (int64_t group = first; group < first + n; group++) {
-        const auto * from = static_cast<const uint8_t *>(rows) + group * kQuantOutputs * n_blocks * stride;
-        for (int64_t block = 0; block < n_blocks; block++, from += stride) {
-            const int64_t at = group * n_blocks + block;
-            uint8_t * to = quants + at * n_bytes * kQuantOutputs;
-            for (int64_t i = 0; i < n_bytes; i += 4) { // 4 inputs of 16 outputs
-                const __m512i four = _mm512_i32gather_epi32(offset, from + kScaleBytes + i, 1);
-                _mm512_storeu_si512(to + i * kQuantOutputs, _mm512_xor_si512(four, flip));
+        const uint8_t * weights = static_cast<const uint8_t *>(matrix) + group * kQuantOutputs * stride;
+        float * to = out + group * kQuantOutputs;
+        if (n_rows <= kFewRows) {
+            for (int64_t o = 0; o < kQuantOutputs; o++) {
+                few_q8(weights + o * stride, n_out, x, n_rows, to + o);
             }
-            const __m256i halves = _mm512_cvtepi32_epi16(_mm512_i32gather_epi32(offset, from, 1));
-            _mm256_storeu_si256(reinterpret_cast<__m256i *>(scales + at * kQuantOutputs * kScaleBytes), halves);
+            continue;
+        }
+        pack_group<GGML_TYPE_Q8_0>(weights, n_blocks, quants, scales);
+        for (int64_t row = 0; row < n_rows; row += kTileRows) {
+            const int rows = n_rows - row < kTileRows ? static_cast<int>(n_rows - row) : kTileRows;
+            tile_of<GGML_TYPE_Q8_0, kTileRows>(rows, quants, scales, n_out, x, row, to);
         }
     }
 }
 
-void pack(ggml_type type, const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n, void * packed) {
+void multiply(ggml_type type, const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first,
+              int64_t n, float * out) {
     if (type == GGML_TYPE_Q4_0) {
-        pack_as<GGML_TYPE_Q4_0>(rows, n_in, n_out, first, n, packed);
+        multiply_q4(matrix, n_out, x, n_rows, first, n, out);
     } else {
-        pack_as<GGML_TYPE_Q8_0>(rows, n_in, n_out, first, n, packed);
+        multiply_q8(matrix, n_out, x, n_rows, first, n, out);
+    }
+}
+
+void pack(const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n, void * packed) {
+    constexpr int64_t n_bytes = kQuantBlock / 2;
+    const int64_t n_blocks = n_in / kQuantBlock;
+    auto * quants = static_cast<uint8_t *>(packed);
+    auto * scales = quants + n_out * n_blocks * n_bytes;
+    for (int64_t group = first; group < first + n; group++) {
+        const int64_t at = group * kQuantOutputs * n_blocks;
+        pack_group<GGML_TYPE_Q4_0>(static_cast<const uint8_t *>(rows) + at * (n_bytes + kScaleBytes), n_blocks,
+                                   quants + at * n_bytes, scales + at * kScaleBytes);
     }
 }
 
@@ -206,7 +288,7 @@ void quantise(const float * x, int64_t n_in, int8_t * quants, float * scales, in
 const QuantKernels * quant_kernels() {
     static const bool present = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    static const QuantKernels kernels = {pack, quantise, multiply};
+    static const QuantKernels kernels = {quantise, pack, multiply};
     return present ? &kernels : nullptr;
 }
 

@@ -10,7 +10,7 @@ constexpr int64_t kRowsPerUnit = 16;       // of rounding
 constexpr int64_t kGroupsPerUnit = 4;      // of a product of many rows
 constexpr int64_t kBytesPerUnit = 1 << 17; // of weights, in a product of few
 
-char packed_mark;
+char mark;
 
 // A tensor of bytes: quants of all rows, then scales, then sums.
 QuantRows rows_in(const ggml_tensor * quantised, int64_t n_in, int64_t n_rows) {
@@ -24,12 +24,12 @@ QuantRows rows_in(const ggml_tensor * quantised, int64_t n_in, int64_t n_rows) {
 
 } // namespace
 
-void mark_packed(ggml_tensor * weight) {
-    weight->extra = &packed_mark; // plain CPU buffers have no use for this field
+void mark_for_quant_ops(ggml_tensor * weight) {
+    weight->extra = &mark; // plain CPU buffers have no use for this field
 }
 
-bool is_packed(const ggml_tensor * weight) {
-    return weight->extra == &packed_mark;
+bool for_quant_ops(const ggml_tensor * weight) {
+    return weight->extra == &mark;
 }
 
 ggml_tensor * QuantOps::quantised(ggml_tensor * x) {

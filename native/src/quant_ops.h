@@ -1,4 +1,4 @@
-// Products of packed Q4_0 and Q8_0 matrices as graph nodes; see quant_kernels.h.
+// Products of Q4_0 and Q8_0 matrices as graph nodes; see quant_kernels.h.
 #pragma once
 
 #include "quant_kernels.h"
@@ -6,16 +6,16 @@
 
 namespace ga {
 
-// Marks a tensor as packed: only QuantOps may multiply it.
-void mark_packed(ggml_tensor * weight);
-bool is_packed(const ggml_tensor * weight);
+// Marks a matrix as QuantOps' to multiply: it may be packed, and nobody else could read it.
+void mark_for_quant_ops(ggml_tensor * weight);
+bool for_quant_ops(const ggml_tensor * weight);
 
 class QuantOps {
   public:
     // nodes must live until the graph has run.
     QuantOps(WorkNodes & nodes, const QuantKernels & kernels) : nodes_(nodes), kernels_(kernels) {}
 
-    // As ggml_mul_mat. weight: packed [n_in, n_out]; x: contiguous f32 [n_in, ...]
+    // As ggml_mul_mat. weight: marked [n_in, n_out]; x: contiguous f32 [n_in, ...]
     ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
 
   private:

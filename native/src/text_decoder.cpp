@@ -126,7 +126,7 @@ ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wante
 }
 
 ggml_tensor * TextDecoder::multiply(ggml_tensor * weight, ggml_tensor * x) {
-    return is_packed(weight) ? quants_->multiply(weight, x) : ggml_mul_mat(runner_.ctx(), weight, x);
+    return for_quant_ops(weight) ? quants_->multiply(weight, x) : ggml_mul_mat(runner_.ctx(), weight, x);
 }
 
 ggml_tensor * TextDecoder::norm(ggml_tensor * x, ggml_tensor * weight) {

@@ -120,8 +120,9 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
     if (use == Use::Elementwise) {
         type = GGML_TYPE_F32;
     } else if (backend_.packs() && quant_kernels() && info.n_rows() == info.ne[1] &&
-               can_pack_quants(type, info.ne[0], n_rows)) {
-        item.packed = true;
+               can_multiply_quants(type, info.ne[0], n_rows)) {
+        item.ours = true;
+        item.packed = type == GGML_TYPE_Q4_0;
     } else {
         if (type == GGML_TYPE_BF16) {
             type = bf16_as_;
@@ -147,8 +148,8 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
         item.tensor = ggml_new_tensor_2d(ctx, type, info.ne[0], n_rows);
     }
     ggml_set_name(item.tensor, info.name.c_str());
-    if (item.packed) {
-        mark_packed(item.tensor);
+    if (item.ours) {
+        mark_for_quant_ops(item.tensor);
     }
     items_.push_back(std::move(item));
     return items_.back().tensor;
@@ -215,7 +216,7 @@ void WeightSet::pack(const Item & item, const uint8_t * data) {
     const int64_t n_threads = std::min<int64_t>(backend_.n_threads(), 1 + n_groups / kGroupsPerThread);
     const auto part = [&](int64_t thread) {
         const int64_t first = n_groups * thread / n_threads, end = n_groups * (thread + 1) / n_threads;
-        quant_kernels()->pack(info.type, data, info.ne[0], item.n_rows, first, end - first, item.tensor->data);
+        quant_kernels()->pack(data, info.ne[0], item.n_rows, first, end - first, item.tensor->data);
     };
     std::vector<std::thread> others;
     others.reserve((size_t)n_threads);

@@ -2,7 +2,7 @@
 //
 // Declare every tensor first (require/optional), then load(). A declared tensor's handle may be used in graphs after
 // load(). How a tensor is used decides where it goes:
-//   Multiply   left side of a product: packed for our own kernels where the CPU has them (is_packed() tells), else the
+//   Multiply   left side of a product: for our own products where the CPU has them (for_quant_ops() tells), else the
 //              fastest buffer type that multiplies its type (CPU: repacked layouts); a matrix that stays in plain CPU
 //              layout is not copied at all but used where the file is mapped.
 //   Elementwise norms, biases, scales, small kernels: converted to f32.
@@ -63,7 +63,8 @@ class WeightSet {
         int64_t n_rows = 0;
         std::vector<float> constant;
         bool mapped = false;
-        bool packed = false; // for quant_kernels.h
+        bool ours = false;   // multiplied by quant_kernels.h ...
+        bool packed = false; // ... and packed for it
     };
     struct Place {
         ggml_context * ctx = nullptr;

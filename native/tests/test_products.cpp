@@ -71,14 +71,17 @@ void test_quantise() {
 
 void test_packed_products(ggml_type type) {
     for (const auto & [n_in, n_out] : {std::pair<int64_t, int64_t>(32, 16), {64, 32}, {1536, 48}, {416, 80}}) {
-        CHECK(ga::can_pack_quants(type, n_in, n_out), "%d x %d", (int)n_in, (int)n_out);
+        CHECK(ga::can_multiply_quants(type, n_in, n_out), "%d x %d", (int)n_in, (int)n_out);
         const std::vector<float> weights = normal((size_t)(n_in * n_out));
         std::vector<uint8_t> file(ggml_row_size(type, n_in) * (size_t)n_out), packed(file.size());
         ggml_quantize_chunk(type, weights.data(), file.data(), 0, n_out, n_in, nullptr);
-        // In two pieces: places do not depend on how the work is cut.
         const int64_t groups = n_out / ga::kQuantOutputs, first = groups / 2;
-        ga::quant_kernels()->pack(type, file.data(), n_in, n_out, first, groups - first, packed.data());
-        ga::quant_kernels()->pack(type, file.data(), n_in, n_out, 0, first, packed.data());
+        if (type == GGML_TYPE_Q4_0) { // in two pieces: places do not depend on how the work is cut
+            ga::quant_kernels()->pack(file.data(), n_in, n_out, first, groups - first, packed.data());
+            ga::quant_kernels()->pack(file.data(), n_in, n_out, 0, first, packed.data());
+        } else {
+            packed = file;
+        }
         std::vector<float> known((size_t)(n_in * n_out));
         ggml_get_type_traits(type)->to_float(file.data(), known.data(), n_in * n_out);
 
@@ -103,14 +106,15 @@ void test_packed_products(ggml_type type) {
                           ggml_type_name(type), (int)n_in, (int)n_out, (int)row, (int)n_rows, (int)o, found, sum);
                 }
             }
-            // Whatever stands beside a row, its sums are the same bits.
+            // Whatever stands beside a row, its sums are the same bits; Q8_0 has another order for few rows.
             std::copy(out.end() - n_out, out.end(), alone.begin() + (n_rows - 1) * n_out);
-            CHECK(std::equal(out.begin(), out.end(), alone.begin()), "%d rows are not %d and one more", (int)n_rows,
-                  (int)n_rows - 1);
+            const int64_t like = type == GGML_TYPE_Q8_0 && n_rows > 16 ? 16 * n_out : 0;
+            CHECK(std::equal(out.begin() + like, out.end(), alone.begin() + like), "%d rows are not %d and one more",
+                  (int)n_rows, (int)n_rows - 1);
         }
     }
-    CHECK(!ga::can_pack_quants(type, 32, 24), "half a group of outputs");
-    CHECK(!ga::can_pack_quants(GGML_TYPE_Q6_K, 256, 16), "a type nobody packs");
+    CHECK(!ga::can_multiply_quants(type, 32, 24), "half a group of outputs");
+    CHECK(!ga::can_multiply_quants(GGML_TYPE_Q6_K, 256, 16), "a type nobody packs");
 }
 
 // ---- BF16 ----------------------------------------------------------------------------------------------------------
