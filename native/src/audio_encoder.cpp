@@ -9,7 +9,7 @@ namespace ga {
 namespace {
 
 // Tokens of a graph, over all parts. Compute memory grows with it (about 0.3 MB a token for E2B) and speed no longer does.
-constexpr int64_t kMaxTokens = 768;
+constexpr int64_t kMaxTokens = 384;
 constexpr int64_t kMaxTokensGpu = 3072;
 
 // Appends rows [first, first + n) of a computed [width, N] tensor.
