@@ -34,8 +34,11 @@ GA_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 namespace ga {
 namespace {
 
-constexpr int kTileRows = 12;    // 12 rows' sums, 8 registers of weights and what is in the making
-constexpr int64_t kFewRows = 16; // of x, that meet a Q8_0 matrix as it is
+constexpr int kTileRows = 12; // 12 rows' sums, 8 registers of weights and what is in the making
+// Rows of x, up to which they meet a Q8_0 matrix as it is: reading it is what takes time then, packing would take more. The two
+// ways sum in another order.
+constexpr int64_t kFewRows = 16;
+constexpr float kLeastHalf = 6.104e-5f, kMostHalf = 65504.0f; // whole precision in 16 bits
 constexpr int kAbreast = 4;
 constexpr int kParts = 8; // of a block: 4 inputs each
 
@@ -279,7 +282,10 @@ void quantise(const float * x, int64_t n_in, int8_t * quants, float * scales, in
         _mm_storeu_si128(reinterpret_cast<__m128i *>(quants + block * kQuantBlock + 16), bytes_b);
         const __m512i sum = _mm512_add_epi32(_mm512_cvtepi8_epi32(bytes_a), _mm512_cvtepi8_epi32(bytes_b));
         minus_8[block] = -8 * _mm512_reduce_add_epi32(sum);
-        scales[block] = largest / 127.0f;
+        // ggml keeps this scale in 16 bits. So do we, where it fits: the same products then, but for the order of their sums.
+        const float scale = largest / 127.0f;
+        const float half = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), _MM_FROUND_TO_NEAREST_INT)));
+        scales[block] = half >= kLeastHalf && half <= kMostHalf ? half : scale;
     }
 }
 

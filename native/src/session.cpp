@@ -6,9 +6,7 @@ namespace ga {
 
 namespace {
 
-// Rows of a graph. On the CPU more than this gain nothing and take memory; a GPU wants many.
-constexpr int kDefaultBatch = 256;
-constexpr int kDefaultBatchGpu = 1024;
+constexpr int kDefaultBatch = 1024; // a whole prompt: cut in two, its sums would depend on where
 
 // Inputs of one graph: each adds an attention a layer, and memory for its nodes is set aside. A prompt has three parts.
 int max_spans(const ga_session_options & options) {
@@ -34,15 +32,10 @@ int checked(const char * name, int value, int min, int max) {
     return value;
 }
 
-int batch_size(const Backend & backend, int wanted) {
-    const int usual = backend.is_cpu() ? kDefaultBatch : kDefaultBatchGpu;
-    return checked("n_batch", wanted > 0 ? wanted : usual, 1, 1 << 16);
-}
-
 } // namespace
 
 Session::Session(Engine & engine, const ga_session_options & options)
-    : engine_(engine), n_batch_(batch_size(engine.backend(), options.n_batch)),
+    : engine_(engine), n_batch_(checked("n_batch", options.n_batch > 0 ? options.n_batch : kDefaultBatch, 1, 1 << 16)),
       cache_(engine.text(), engine.backend(), kv_type(options.kv_type), checked("n_ctx", options.n_ctx, 1, 1 << 24),
              checked("n_seq", options.n_seq, 1, 1024)),
       decoder_(engine.text(), engine.backend(), cache_, options.skip_rows != 0, max_spans(options)),

@@ -50,6 +50,15 @@ void test_definition(bool plain) {
     }
 }
 
+// How much the same clip may differ, cut in another way. Our own kernels sum in the same order for any number of rows; ggml's do
+// not, and round half-precision inputs; and Q8_0 products round theirs to 8 bits, which another order of a sum tips.
+double slicing_bound(const Shape & shape, bool plain) {
+    if (own_kernels(shape, plain)) {
+        return 1e-6;
+    }
+    return shape.type == GGML_TYPE_F32 ? 2e-5 : shape.type == GGML_TYPE_Q8_0 ? 0.15 : 6e-2;
+}
+
 void test_slicing(bool plain) {
     unsigned seed = 100;
     for (const Shape & shape : shapes()) {
@@ -60,8 +69,7 @@ void test_slicing(bool plain) {
         for (const size_t largest : {1, 2, 3, 5, 8, 9, 16, 50, 120, 300}) {
             const Result sliced = encode(engine, frames, largest, seed + static_cast<unsigned>(largest));
             const double difference = largest_difference(whole.embeddings, sliced.embeddings);
-            // Our own kernels sum in the same order for any number of rows; ggml's do not, and round half-precision inputs.
-            const double bound = own_kernels(shape, plain) ? 1e-6 : shape.type == GGML_TYPE_F32 ? 2e-5 : 6e-2;
+            const double bound = slicing_bound(shape, plain);
             CHECK(difference <= bound, "model %u, slices up to %zu: %g", seed, largest, difference);
         }
     }
@@ -113,7 +121,7 @@ void test_batch(bool plain) {
         }
         for (size_t c = 0; c < n_clips; c++) {
             const double difference = largest_difference(alone[c], together[c]);
-            const double bound = own_kernels(shape, plain) ? 1e-6 : shape.type == GGML_TYPE_F32 ? 2e-5 : 6e-2;
+            const double bound = slicing_bound(shape, plain);
             CHECK(difference <= bound, "model %u, clip %zu: %g", seed, c, difference);
         }
     }

@@ -51,7 +51,7 @@ void test_quantise() {
     const Quantised q = quantise(x, 64);
     for (size_t i = 0; i < x.size(); i++) {
         const float scale = q.scales[i / 32];
-        CHECK(std::fabs(x[i] - scale * q.quants[i]) <= 0.5001f * scale, "%zu: %g is %d x %g", i, x[i], q.quants[i],
+        CHECK(std::fabs(x[i] - scale * q.quants[i]) <= 0.57f * scale, "%zu: %g is %d x %g", i, x[i], q.quants[i],
               scale);
     }
     for (size_t block = 0; block < q.scales.size(); block++) {
