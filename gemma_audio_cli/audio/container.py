@@ -81,9 +81,10 @@ class ContainerReader:
         self._feed = _Feed(stream)
         self._packets = self._bad_packets = 0
         try:
-            self._container = av.open(
-                self._feed, container_options=_OPTIONS, metadata_errors="replace", mode="r"
-            )
+            # Tags that are not UTF-8 are no reason to stop. PyAV 19 no longer asks what to do with them.
+            old = int(av.__version__.partition(".")[0]) < 19
+            tags: dict[str, Any] = {"metadata_errors": "replace"} if old else {}
+            self._container = av.open(self._feed, container_options=_OPTIONS, mode="r", **tags)
         except Exception as error:  # any of FFmpeg's and PyAV's, whatever a stranger's bytes provoke
             self._feed.check()
             raise self._cannot(error) from None

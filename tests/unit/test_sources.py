@@ -322,3 +322,20 @@ def test_a_folder_and_a_file_without_permission(tmp_path, recording):
     if os.name == "posix" and os.geteuid() != 0:
         recording.chmod(0)
         assert "opened" in failure(recording)
+
+
+def test_tags_that_are_no_text_do_no_harm(tmp_path, make_chirp):
+    av = pytest.importorskip("av")
+    path = tmp_path / "odd.mkv"
+    samples = (make_chirp(1.0) * 32767).astype(np.int16)
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Q" * 12
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    data = path.read_bytes()
+    assert b"Q" * 12 in data
+    path.write_bytes(data.replace(b"Q" * 12, b"\xff\xfe\x80\xc3" * 3))
+    assert len(read(path)) == pytest.approx(16_000, abs=100)
