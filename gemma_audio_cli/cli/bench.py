@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,6 @@ def bench(
                 print("\n".join(_lines(job.pair.text.name, engine.info, speed)))
         finally:
             job.close()
-        sys.stdout.flush()
 
 
 def _lines(name: str, info: EngineInfo, speed: Speed) -> list[str]:

@@ -19,6 +19,16 @@ MAX_CLIP_SECONDS = 30.0
 """Longest clip the models are trained on: 750 tokens of 40 ms."""
 
 
+def clip_positions(seconds: float) -> int:
+    """Positions that a clip of so many seconds takes, at most."""
+    return int(seconds * 25) + 2
+
+
+def whole_blocks(positions: int) -> int:
+    """Positions of a K/V cache that holds so many: the next multiple of 256."""
+    return -(-positions // 256) * 256
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """How weights are placed and run."""

@@ -20,7 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gemma_audio_cli.engine import prompt
-from gemma_audio_cli.engine.data import Generation, Input, SessionOptions
+from gemma_audio_cli.engine.data import (
+    SAMPLE_RATE,
+    Generation,
+    Input,
+    SessionOptions,
+    clip_positions,
+    whole_blocks,
+)
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.guards import GuardOptions, is_looping, without_loop
 from gemma_audio_cli.engine.text import TextFilter
@@ -70,12 +77,10 @@ class Incremental:
         self._engine, self._budget = engine, budget
         self._guards = guards or GuardOptions()
         self._step = step_tokens
-        split = next(i for i, piece in enumerate(pieces) if isinstance(piece, prompt.Clip))
-        self._head = _tokens(pieces[:split])
-        self._tail = _tokens(pieces[split + 1 :])
-        room = int(max_seconds * 25) + 2 + budget(max_seconds)
-        n_ctx = min(len(self._head) + len(self._tail) + room, engine.info.n_ctx_train)
-        self._session = engine.session(SessionOptions(n_ctx=-(-n_ctx // 256) * 256))
+        self._head, self._tail = prompt.around_clip(pieces)
+        words = len(self._head) + len(self._tail) + budget(max_seconds)
+        n_ctx = min(words + clip_positions(max_seconds), engine.info.n_ctx_train)
+        self._session = engine.session(SessionOptions(n_ctx=whole_blocks(n_ctx)))
         self._audio = engine.audio()
         self._samples = self._prefilled = 0
         self._last = _NOTHING
@@ -89,7 +94,7 @@ class Incremental:
     @property
     def seconds(self) -> float:
         """How much of the utterance was pushed."""
-        return self._samples / 16_000
+        return self._samples / SAMPLE_RATE
 
     def push(self, samples: Floats) -> None:
         """More of the utterance: float32 [n], 16 kHz mono."""
@@ -142,11 +147,11 @@ class Incremental:
         self._session.forward([Input(tokens=[*self._tail, *draft], n_logits=len(draft) + 1)])
         tokens: list[int] = []
         logprobs: list[float] = []
-        complete = accepted = 0
+        accepted, complete = 0, False
         for row in range(len(draft) + 1):
             token, logprob = self._session.sample(row)
             if self._engine.is_end(token):
-                complete = 1
+                complete = True
                 break
             tokens.append(token)
             logprobs.append(logprob)
@@ -160,7 +165,7 @@ class Incremental:
         keep = without_loop(tokens, self._guards) if is_looping(tokens, self._guards) else len(tokens)
         text = TextFilter(self._engine)
         words = "".join([text.feed(token) for token in tokens[:keep]]) + text.finish()
-        return Heard(words.strip(), tuple(tokens), tuple(logprobs), accepted, bool(complete))
+        return Heard(words.strip(), tuple(tokens), tuple(logprobs), accepted, complete)
 
     def _decode(self, tokens: list[int], logprobs: list[float], budget: int) -> bool:
         """Goes on after the last of `tokens`, which is not fed yet. Did the model end the answer?"""
@@ -173,7 +178,3 @@ class Incremental:
         generation = Generation(seq=0, next_token=tokens[-1], n_max=budget - len(tokens))
         self._session.generate([generation], told)
         return generation.stop == "end"
-
-
-def _tokens(pieces: Sequence[prompt.Piece]) -> list[int]:
-    return [token for piece in pieces if isinstance(piece, prompt.Tokens) for token in piece.ids]

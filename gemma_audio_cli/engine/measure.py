@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
 from gemma_audio_cli.engine import prompt
-from gemma_audio_cli.engine.audio_stream import AudioStream
-from gemma_audio_cli.engine.data import SAMPLE_RATE, Generation, Input, SessionOptions, Timings
+from gemma_audio_cli.engine.data import (
+    SAMPLE_RATE,
+    Generation,
+    Input,
+    SessionOptions,
+    Timings,
+    clip_positions,
+    whole_blocks,
+)
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.session import Session
 
@@ -69,20 +75,23 @@ def measure(
     tokens: int,
     slots: int,
     runs: int,
-    progress: Callable[[int], None] | None = None,
 ) -> Speed:
-    """Run the clip `runs` times, fewer where that would take longer than about a minute and a half.
-
-    `progress` is told how many runs are done.
-    """
+    """Run the clip `runs` times, fewer where that would take longer than about a minute and a half."""
     samples = np.random.default_rng(0).standard_normal(int(clip_s * SAMPLE_RATE)).astype(np.float32) * 0.1
     pieces, _ = prompt.build(engine, prompt.transcription(None), 1)
-    words = sum(len(piece.ids) for piece in pieces if isinstance(piece, prompt.Tokens))
-    n_ctx = int(clip_s * 25) + 2 + words + tokens
+    head, tail = prompt.around_clip(pieces)
+    n_ctx = whole_blocks(len(head) + clip_positions(clip_s) + len(tail) + tokens)
     load_s, begin = engine.timings().load_s, time.perf_counter()
     found: list[Timings] = []
     audio = engine.audio()
-    session = engine.session(SessionOptions(n_ctx=-(-n_ctx // 256) * 256, n_seq=slots))
+    session = engine.session(SessionOptions(n_ctx=n_ctx, n_seq=slots))
+
+    def prefill(seq: int) -> None:
+        session.rewind(0, seq=seq)
+        session.forward(
+            [Input(seq, tokens=head), Input(seq, audio=audio), Input(seq, tokens=tail, n_logits=1)]
+        )
+
     try:
         while len(found) < runs:
             audio.close()
@@ -90,15 +99,13 @@ def measure(
             engine.reset_timings()
             audio.push(samples)
             audio.finish()
-            _prefill(session, pieces, audio, 0)
+            prefill(0)
             _decode(session, 1, tokens)
             found.append(engine.timings())
-            if progress:
-                progress(len(found))
             if (time.perf_counter() - begin) * (len(found) + 1) / len(found) > _SECONDS:
                 break
         for seq in range(slots):
-            _prefill(session, pieces, audio, seq)
+            prefill(seq)
         engine.reset_timings()
         _decode(session, slots, tokens)
         together_s = engine.timings().decode_s
@@ -116,24 +123,10 @@ def measure(
         decode_s=median(run.decode_s for run in found),
         together_s=together_s,
         audio_tokens=audio_tokens,
-        prompt_tokens=audio_tokens + words,
+        prompt_tokens=len(head) + audio_tokens + len(tail),
         tokens=tokens,
         slots=slots,
         peak_bytes=peak_memory(),
-    )
-
-
-def _prefill(session: Session, pieces: Sequence[prompt.Piece], audio: AudioStream, seq: int) -> None:
-    """The whole prompt into one sequence."""
-    session.rewind(0, seq=seq)
-    last = len(pieces) - 1
-    session.forward(
-        [
-            Input(seq, tokens=piece.ids, n_logits=int(i == last))
-            if isinstance(piece, prompt.Tokens)
-            else Input(seq, audio=audio, n_logits=int(i == last))
-            for i, piece in enumerate(pieces)
-        ]
     )
 
 

@@ -9,6 +9,7 @@ only what the layout itself writes is read for control tokens.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -164,3 +165,13 @@ def build(vocabulary: Vocabulary, instruction: str, clips: int = 1) -> tuple[lis
             pending += vocabulary.tokenize(part, special=True)
     pieces.append(Tokens(tuple(pending)))
     return pieces, notice
+
+
+def around_clip(pieces: Sequence[Piece]) -> tuple[list[int], list[int]]:
+    """The tokens before and behind the clip, in the prompt of a single one."""
+    split = next(i for i, piece in enumerate(pieces) if isinstance(piece, Clip))
+    head, tail = (
+        [token for piece in part if isinstance(piece, Tokens) for token in piece.ids]
+        for part in (pieces[:split], pieces[split + 1 :])
+    )
+    return head, tail

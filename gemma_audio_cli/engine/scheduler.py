@@ -19,7 +19,15 @@ from typing import Generic, Protocol, TypeVar
 from gemma_audio_cli.audio.windows import Window, cut_point
 from gemma_audio_cli.engine import prompt
 from gemma_audio_cli.engine.ahead import Ahead, NotYet
-from gemma_audio_cli.engine.data import SAMPLE_RATE, Generation, Input, SamplerOptions, SessionOptions
+from gemma_audio_cli.engine.data import (
+    SAMPLE_RATE,
+    Generation,
+    Input,
+    SamplerOptions,
+    SessionOptions,
+    clip_positions,
+    whole_blocks,
+)
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.guards import (
     FLAG_NO_SPEECH,
@@ -112,12 +120,10 @@ class Scheduler:
         self._sampler = sampler or SamplerOptions()
         self._budget = budget
         self._ignore_end = ignore_end
-        split = next(i for i, piece in enumerate(pieces) if isinstance(piece, prompt.Clip))
-        self._head = _tokens(pieces[:split])
-        self._tail = _tokens(pieces[split + 1 :])
-        clip = int(max_seconds * 25) + 2
-        n_ctx = min(len(self._head) + clip + len(self._tail) + budget(max_seconds), engine.info.n_ctx_train)
-        self._session: Session = engine.session(SessionOptions(n_ctx=-(-n_ctx // 256) * 256, n_seq=slots))
+        self._head, self._tail = prompt.around_clip(pieces)
+        words = len(self._head) + len(self._tail) + budget(max_seconds)
+        n_ctx = min(words + clip_positions(max_seconds), engine.info.n_ctx_train)
+        self._session: Session = engine.session(SessionOptions(n_ctx=whole_blocks(n_ctx), n_seq=slots))
         self._slots = [_Slot(seq) for seq in range(slots)]
         self._waiting: deque[_Work] = deque()
 
@@ -340,7 +346,3 @@ class Scheduler:
         outcome = work.outcome
         flags = outcome.flags if outcome.text else outcome.flags | {FLAG_NO_SPEECH}
         return Result(tag, work.window, outcome.text, len(outcome.logprobs), outcome.mean_logprob, flags)
-
-
-def _tokens(pieces: Sequence[prompt.Piece]) -> list[int]:
-    return [token for piece in pieces if isinstance(piece, prompt.Tokens) for token in piece.ids]

@@ -18,6 +18,7 @@ from gemma_audio_cli.engine.data import (
     Input,
     SamplerOptions,
     SessionOptions,
+    whole_blocks,
 )
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.guards import FLAG_TRUNCATED, TROUBLE, GuardOptions
@@ -238,7 +239,7 @@ class Transcriber:
         limit = self.engine.info.n_ctx_train
         if self._session is None or self._session.options.n_ctx < positions:
             self.close()
-            n_ctx = min(limit, -(-positions // 256) * 256)
+            n_ctx = min(limit, whole_blocks(positions))
             self._session = self.engine.session(SessionOptions(n_ctx=n_ctx))
         return self._session
 

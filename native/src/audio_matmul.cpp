@@ -11,6 +11,7 @@ namespace ga {
 namespace {
 
 #include "audio_simd.h"
+#include "with_rows.h"
 
 constexpr int kTileRows = 6;       // 12 of 16 registers hold the tile
 constexpr int kPanel = 2 * kLanes; // outputs of a register tile
@@ -159,18 +160,6 @@ inline void tile(const float * const * x, const float * packed, int depth, const
     }
 }
 
-template <int kRows>
-inline void tile_of(int n, const float * const * x, const float * packed, int depth, const MatmulArgs & args,
-                    int64_t row, int64_t out, bool first, bool last) {
-    if constexpr (kRows > 1) {
-        if (n < kRows) {
-            tile_of<kRows - 1>(n, x, packed, depth, args, row, out, first, last);
-            return;
-        }
-    }
-    tile<kRows>(x, packed, depth, args, row, out, first, last);
-}
-
 template <typename Read> void matmul_packed(const MatmulArgs & args, int64_t first_panel, int64_t n_panels) {
     alignas(64) static thread_local float packed[kMaxPanels * kPanel * kDepth];
     const int group = args.x.n <= kBlockRows ? 1 : kMaxPanels; // few tokens: rather read the weights in order
@@ -198,8 +187,10 @@ template <typename Read> void matmul_packed(const MatmulArgs & args, int64_t fir
                             for (int i = 0; i < rows; i++) {
                                 x[i] = row_at(args.x, row + i) + args.x_offset[w] + in;
                             }
-                            tile_of<kTileRows>(rows, x, packed + p * kPanel * kDepth, depth, args, row,
-                                               (start + p) * kPanel, first, last);
+                            with_rows<kTileRows>(rows, [&](auto n_rows) {
+                                tile<n_rows.count>(x, packed + p * kPanel * kDepth, depth, args, row,
+                                                   (start + p) * kPanel, first, last);
+                            });
                         }
                     }
                 }

@@ -2,15 +2,11 @@
 //
 // VDPBF16PS takes two neighbouring inputs of each of 16 outputs, multiplies them with two of x and adds both to f32 sums: twice
 // the work of an f32 multiplication and addition, at half the memory.
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC's own headers set registers of no particular value, and its warning about that has no way around it (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
 #include "audio_matmul.h"
 
 #include "cpu_target.h"
+
+GA_EXCUSE_AVX512_HEADERS
 
 #if GA_X86
 
@@ -20,6 +16,7 @@ namespace ga {
 namespace {
 
 #include "audio_simd.h"
+#include "with_rows.h"
 
 constexpr int kWide = 16;      // sums of a register
 constexpr int kTileRows = 12;  // 24 of 32 registers hold the tile, 12 tokens x 32 outputs
@@ -128,18 +125,6 @@ inline void tile(const uint16_t * const * x, const uint32_t * packed, int pairs,
     }
 }
 
-template <int kRows>
-inline void tile_of(int n, const uint16_t * const * x, const uint32_t * packed, int pairs, const MatmulArgs & args,
-                    int64_t row, int64_t out, bool first, bool last) {
-    if constexpr (kRows > 1) {
-        if (n < kRows) {
-            tile_of<kRows - 1>(n, x, packed, pairs, args, row, out, first, last);
-            return;
-        }
-    }
-    tile<kRows>(x, packed, pairs, args, row, out, first, last);
-}
-
 } // namespace
 
 void round_bf16(const float * x, int64_t n, uint16_t * out) {
@@ -175,8 +160,10 @@ void matmul_bf16(const MatmulArgs & args, int64_t first_panel, int64_t n_panels)
                         for (int i = 0; i < n_rows; i++) {
                             x[i] = rows + (row + i) * args.x.stride + in;
                         }
-                        tile_of<kTileRows>(n_rows, x, packed + p * panel_size, (depth + 1) / 2, args, row,
-                                           (start + p) * kPanelBf16, first, last);
+                        with_rows<kTileRows>(n_rows, [&](auto rows_of_tile) {
+                            tile<rows_of_tile.count>(x, packed + p * panel_size, (depth + 1) / 2, args, row,
+                                                     (start + p) * kPanelBf16, first, last);
+                        });
                     }
                 }
             }

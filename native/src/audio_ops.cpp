@@ -53,32 +53,26 @@ ggml_tensor * AudioOps::multiply(ggml_tensor * weight, ggml_tensor * x, const Af
     args.silu = after.silu;
     args.silu_min = after.silu_min;
     args.silu_max = after.silu_max;
-    if (weight->type == GGML_TYPE_BF16 && kernels_.matmul_bf16) {
-        ggml_tensor * x_bf16 = rounded(x);
-        args.x.stride = x_bf16->ne[0];
-        const int64_t n_panels = (args.n_out + kernels_.panel_bf16 - 1) / kernels_.panel_bf16;
-        return nodes_.node(
-            GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x_bf16, after.bias}, n_panels,
-            kOutputsPerUnit / kernels_.panel_bf16,
-            [this, args, weight, x_bf16, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
-                MatmulArgs mine = args;
-                mine.weight[0] = weight->data;
-                mine.x_bf16 = x_bf16->data;
-                mine.bias = floats(bias);
-                mine.out = floats(out);
-                kernels_.matmul_bf16(mine, first, n);
-            });
+    const bool bf16 = weight->type == GGML_TYPE_BF16 && kernels_.matmul_bf16;
+    const auto matmul = bf16 ? kernels_.matmul_bf16 : kernels_.matmul;
+    const int panel = bf16 ? kernels_.panel_bf16 : kernels_.panel;
+    if (bf16) {
+        x = rounded(x);
+        args.x.stride = x->ne[0];
     }
-    const int64_t n_panels = (args.n_out + kernels_.panel - 1) / kernels_.panel;
-    return nodes_.node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x, after.bias}, n_panels,
-                       kOutputsPerUnit / kernels_.panel,
-                       [this, args, weight, x, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
+    return nodes_.node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x, after.bias},
+                       (args.n_out + panel - 1) / panel, kOutputsPerUnit / panel,
+                       [args, matmul, bf16, weight, x, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
                            MatmulArgs mine = args;
                            mine.weight[0] = weight->data;
-                           mine.x.data = floats(x);
+                           if (bf16) {
+                               mine.x_bf16 = x->data;
+                           } else {
+                               mine.x.data = floats(x);
+                           }
                            mine.bias = floats(bias);
                            mine.out = floats(out);
-                           kernels_.matmul(mine, first, n);
+                           matmul(mine, first, n);
                        });
 }
 

@@ -18,3 +18,12 @@
 #define GA_TARGET_BEGIN(features) GA_PRAGMA(GCC push_options) GA_PRAGMA(GCC target(features))
 #define GA_TARGET_END GA_PRAGMA(GCC pop_options)
 #endif
+
+// GCC's own AVX-512 headers set registers of no particular value, and its warning about that has no way around it (GCC bug
+// 105593). For a whole source file, before anything else in it.
+#if defined(__GNUC__) && !defined(__clang__)
+#define GA_EXCUSE_AVX512_HEADERS                                                                                       \
+    GA_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized") GA_PRAGMA(GCC diagnostic ignored "-Wuninitialized")
+#else
+#define GA_EXCUSE_AVX512_HEADERS
+#endif

@@ -1,12 +1,8 @@
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC's own headers set registers of no particular value, and its warning about that has no way around it (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
 #include "quant_kernels.h"
 
 #include "cpu_target.h"
+
+GA_EXCUSE_AVX512_HEADERS
 
 #include <cstring>
 
@@ -34,13 +30,15 @@ GA_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 namespace ga {
 namespace {
 
+#include "with_rows.h"
+
 constexpr int kTileRows = 12; // 12 rows' sums, 8 registers of weights and what is in the making
 // Rows of x, up to which they meet a Q8_0 matrix as it is: reading it is what takes time then, packing would take more. The two
 // ways sum in another order.
 constexpr int64_t kFewRows = 16;
 constexpr float kLeastHalf = 6.104e-5f, kMostHalf = 65504.0f; // whole precision in 16 bits
-constexpr int kAbreast = 4;
-constexpr int kParts = 8; // of a block: 4 inputs each
+constexpr int kAbreast = 4;                                   // rows that are worked on side by side
+constexpr int kParts = 8;                                     // of a block: 4 inputs each
 
 // The 8 parts of a block for 16 outputs, as unsigned bytes.
 template <ggml_type kType> inline void load_block(const uint8_t * quants, __m512i * w) {
@@ -84,7 +82,6 @@ inline void tile(const uint8_t * quants, const uint8_t * scales, int64_t n_out, 
         // Four rows at a time: an instruction's sum is there after four cycles, and one can start every cycle.
 #pragma GCC unroll 3
         for (int i = 0; i < kRows; i += kAbreast) {
-            constexpr int64_t bytes = kQuantBlock;
             const int n = kRows - i < kAbreast ? kRows - i : kAbreast;
             __m512i dot[kAbreast];
 #pragma GCC unroll 4
@@ -97,7 +94,7 @@ inline void tile(const uint8_t * quants, const uint8_t * scales, int64_t n_out, 
 #pragma GCC unroll 4
                 for (int j = 0; j < n; j++) {
                     int32_t inputs;
-                    __builtin_memcpy(&inputs, q + (i + j) * x.n_in + block * bytes + 4 * part, sizeof(inputs));
+                    __builtin_memcpy(&inputs, q + (i + j) * x.n_in + block * kQuantBlock + 4 * part, sizeof(inputs));
                     dot[j] = _mm512_dpbusd_epi32(dot[j], w[part], _mm512_set1_epi32(inputs));
                 }
             }
@@ -113,18 +110,6 @@ inline void tile(const uint8_t * quants, const uint8_t * scales, int64_t n_out, 
     }
 }
 
-template <ggml_type kType, int kRows>
-inline void tile_of(int n, const uint8_t * quants, const uint8_t * scales, int64_t n_out, const QuantRows & x,
-                    int64_t row, float * out) {
-    if constexpr (kRows > 1) {
-        if (n < kRows) {
-            tile_of<kType, kRows - 1>(n, quants, scales, n_out, x, row, out);
-            return;
-        }
-    }
-    tile<kType, kRows>(quants, scales, n_out, x, row, out);
-}
-
 void multiply_q4(const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
                  float * out) {
     const int64_t n_blocks = x.n_in / kQuantBlock;
@@ -133,8 +118,10 @@ void multiply_q4(const void * packed, int64_t n_out, const QuantRows & x, int64_
     for (int64_t row = 0; row < n_rows; row += kTileRows) {
         const int rows = n_rows - row < kTileRows ? static_cast<int>(n_rows - row) : kTileRows;
         for (int64_t group = first; group < first + n; group++) {
-            tile_of<GGML_TYPE_Q4_0, kTileRows>(rows, quants + group * n_blocks * 256, scales + group * n_blocks * 32,
-                                               n_out, x, row, out + group * kQuantOutputs);
+            with_rows<kTileRows>(rows, [&](auto n_tile) {
+                tile<GGML_TYPE_Q4_0, n_tile.count>(quants + group * n_blocks * 256, scales + group * n_blocks * 32,
+                                                   n_out, x, row, out + group * kQuantOutputs);
+            });
         }
     }
 }
@@ -184,24 +171,6 @@ inline void dot_q8(const uint8_t * weights, const QuantRows & x, int64_t row, in
     }
 }
 
-void few_q8(const uint8_t * weights, int64_t n_out, const QuantRows & x, int64_t n_rows, float * out) {
-    for (int64_t row = 0; row < n_rows; row += 4) {
-        switch (n_rows - row) {
-        case 1:
-            dot_q8<1>(weights, x, row, n_out, out);
-            break;
-        case 2:
-            dot_q8<2>(weights, x, row, n_out, out);
-            break;
-        case 3:
-            dot_q8<3>(weights, x, row, n_out, out);
-            break;
-        default:
-            dot_q8<4>(weights, x, row, n_out, out);
-        }
-    }
-}
-
 // 16 rows of a file's matrix, n_blocks blocks each: quants side by side, 4 inputs of each row after the other, and scales.
 template <ggml_type kType>
 inline void pack_group(const uint8_t * from, int64_t n_blocks, uint8_t * quants, uint8_t * scales) {
@@ -230,14 +199,19 @@ void multiply_q8(const void * matrix, int64_t n_out, const QuantRows & x, int64_
         float * to = out + group * kQuantOutputs;
         if (n_rows <= kFewRows) {
             for (int64_t o = 0; o < kQuantOutputs; o++) {
-                few_q8(weights + o * stride, n_out, x, n_rows, to + o);
+                for (int64_t row = 0; row < n_rows; row += kAbreast) {
+                    const int rows = n_rows - row < kAbreast ? static_cast<int>(n_rows - row) : kAbreast;
+                    with_rows<kAbreast>(
+                        rows, [&](auto n_tile) { dot_q8<n_tile.count>(weights + o * stride, x, row, n_out, to + o); });
+                }
             }
             continue;
         }
         pack_group<GGML_TYPE_Q8_0>(weights, n_blocks, quants, scales);
         for (int64_t row = 0; row < n_rows; row += kTileRows) {
             const int rows = n_rows - row < kTileRows ? static_cast<int>(n_rows - row) : kTileRows;
-            tile_of<GGML_TYPE_Q8_0, kTileRows>(rows, quants, scales, n_out, x, row, to);
+            with_rows<kTileRows>(
+                rows, [&](auto n_tile) { tile<GGML_TYPE_Q8_0, n_tile.count>(quants, scales, n_out, x, row, to); });
         }
     }
 }

@@ -115,13 +115,14 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
     item.info = &info;
     item.first_row = first_row;
     item.n_rows = n_rows;
+    bool ours = false; // multiplied by QuantOps
     ggml_type type = info.type;
     ggml_backend_buffer_type_t buft = backend_.default_buft();
     if (use == Use::Elementwise) {
         type = GGML_TYPE_F32;
     } else if (backend_.packs() && quant_kernels() && info.n_rows() == info.ne[1] &&
                can_multiply_quants(type, info.ne[0], n_rows)) {
-        item.ours = true;
+        ours = true;
         item.packed = type == GGML_TYPE_Q4_0;
     } else {
         if (type == GGML_TYPE_BF16) {
@@ -148,7 +149,7 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
         item.tensor = ggml_new_tensor_2d(ctx, type, info.ne[0], n_rows);
     }
     ggml_set_name(item.tensor, info.name.c_str());
-    if (item.ours) {
+    if (ours) {
         mark_for_quant_ops(item.tensor);
     }
     items_.push_back(std::move(item));

@@ -63,8 +63,7 @@ class WeightSet {
         int64_t n_rows = 0;
         std::vector<float> constant;
         bool mapped = false;
-        bool ours = false;   // multiplied by quant_kernels.h ...
-        bool packed = false; // ... and packed for it
+        bool packed = false; // for quant_kernels.h
     };
     struct Place {
         ggml_context * ctx = nullptr;
