@@ -101,6 +101,21 @@ class Cutter:
             return 0.0
         return (len(self._audio) - 1 - self._last_speech) * FRAME / SAMPLE_RATE
 
+    @property
+    def claimed(self) -> tuple[int, int]:
+        """Frames [first, end) of the recording that the window being filled will hold, whatever comes, unless
+        it fills up and is cut before their end. None before any speech: first is end.
+        """
+        if self._first_speech < 0:
+            return self._start + len(self._audio), self._start + len(self._audio)
+        first = max(0, self._first_speech - self._room)
+        end = min(self._last_speech + 1 + self._room, len(self._audio))
+        return self._start + first, self._start + end
+
+    def held(self, first: int, end: int) -> list[Floats]:
+        """Frames [first, end) of the recording, as far as they are still held."""
+        return self._audio[max(0, first - self._start) : max(0, end - self._start)]
+
     def push(self, frame: Floats, probability: float) -> Window | None:
         """One frame (float32 [512]; the recording's last may be shorter); a window where one ends with it."""
         self._in_speech = probability >= (self.options.offset if self._in_speech else self.options.onset)

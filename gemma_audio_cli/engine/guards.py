@@ -93,6 +93,16 @@ class Attempt:
         return not self.flags & TROUBLE
 
 
+def judged(
+    text: str, logprobs: Sequence[float], options: GuardOptions, *, looping: bool, truncated: bool
+) -> Attempt:
+    """The try at a window that wrote this text, with what is odd about it."""
+    flags = {FLAG_REPETITION} if looping else {FLAG_TRUNCATED} if truncated else set()
+    if logprobs and sum(logprobs) / len(logprobs) < options.min_logprob:
+        flags.add(FLAG_UNLIKELY)
+    return Attempt(text, tuple(logprobs), frozenset(flags))
+
+
 def better(a: Attempt, b: Attempt) -> Attempt:
     """The one to keep when neither is good: fewer troubles, then the likelier; the earlier of equals."""
     return max(a, b, key=lambda t: (-len(t.flags & TROUBLE), t.mean_logprob if t.logprobs else -99.0))

@@ -45,7 +45,9 @@ class Heard:
     accepted: int
     """Tokens taken over from the draft."""
     complete: bool
-    """False: the budget or a loop ended the answer, not the model."""
+    """False: the budget, a loop or who asked ended the answer, not the model."""
+    looping: bool = False
+    """The answer ran into a loop, which is not part of the text."""
 
     @property
     def logprob(self) -> float | None:
@@ -102,12 +104,15 @@ class Incremental:
         self._samples += len(samples)
         self._prefill(self._step)
 
-    def partial(self) -> Heard:
-        """What is said so far, as far as the model can tell. The utterance goes on."""
+    def partial(self, stop: Callable[[], bool] | None = None) -> Heard:
+        """What is said so far, as far as the model can tell. The utterance goes on.
+
+        `stop` is asked after every token; True ends the answer there. The next one goes on from it.
+        """
         self._prefill(1)
         if not self._prefilled:
             return _NOTHING
-        self._last = self._answer(self._last.tokens)
+        self._last = self._answer(self._last.tokens, stop)
         self._session.rewind(self._sound_end)
         return self._last
 
@@ -118,6 +123,13 @@ class Incremental:
         heard = self._answer(self._last.tokens) if self._prefilled else _NOTHING
         self.reset()
         return heard
+
+    def rehear(self, samples: Floats) -> None:
+        """The utterance was something else: these samples. The last answer stays as a draft."""
+        last = self._last
+        self.reset()
+        self.push(samples)
+        self._last = last
 
     def reset(self) -> None:
         """Forget the utterance; the prompt's beginning stays."""
@@ -140,7 +152,7 @@ class Incremental:
             self._session.forward([Input(audio=self._audio, audio_range=(self._prefilled, new))])
             self._prefilled += new
 
-    def _answer(self, draft: Sequence[int]) -> Heard:
+    def _answer(self, draft: Sequence[int], stop: Callable[[], bool] | None = None) -> Heard:
         """The answer to the sound so far, checked against a draft, then decoded on."""
         budget = self._budget(self.seconds)
         draft = draft[: budget - 1]
@@ -161,19 +173,22 @@ class Incremental:
         if not complete and not is_looping(tokens, self._guards):
             # What the sequence holds of the draft beyond this token is wrong.
             self._session.rewind(self._sound_end + len(self._tail) + len(tokens) - 1)
-            complete = self._decode(tokens, logprobs, budget)
-        keep = without_loop(tokens, self._guards) if is_looping(tokens, self._guards) else len(tokens)
+            complete = self._decode(tokens, logprobs, budget, stop)
+        looping = is_looping(tokens, self._guards)
+        keep = without_loop(tokens, self._guards) if looping else len(tokens)
         text = TextFilter(self._engine)
         words = "".join([text.feed(token) for token in tokens[:keep]]) + text.finish()
-        return Heard(words.strip(), tuple(tokens), tuple(logprobs), accepted, complete)
+        return Heard(words.strip(), tuple(tokens), tuple(logprobs), accepted, complete, looping)
 
-    def _decode(self, tokens: list[int], logprobs: list[float], budget: int) -> bool:
+    def _decode(
+        self, tokens: list[int], logprobs: list[float], budget: int, stop: Callable[[], bool] | None
+    ) -> bool:
         """Goes on after the last of `tokens`, which is not fed yet. Did the model end the answer?"""
 
         def told(_index: int, token: int, logprob: float) -> bool:
             tokens.append(token)
             logprobs.append(logprob)
-            return not is_looping(tokens, self._guards)
+            return not is_looping(tokens, self._guards) and not (stop is not None and stop())
 
         generation = Generation(seq=0, next_token=tokens[-1], n_max=budget - len(tokens))
         self._session.generate([generation], told)

@@ -31,15 +31,13 @@ from gemma_audio_cli.engine.data import (
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.guards import (
     FLAG_NO_SPEECH,
-    FLAG_REPETITION,
     FLAG_SPLIT,
-    FLAG_TRUNCATED,
-    FLAG_UNLIKELY,
     TROUBLE,
     Attempt,
     GuardOptions,
     better,
     is_looping,
+    judged,
     without_loop,
 )
 from gemma_audio_cli.engine.session import Session
@@ -283,15 +281,10 @@ class Scheduler:
         assert generation is not None
         assert slot.filter is not None
         text = (slot.text + slot.filter.finish()).strip()
-        flags = set()
         if slot.looping:
-            flags.add(FLAG_REPETITION)
             text = self._text_of(slot.tokens[: without_loop(slot.tokens, self._guards)])
-        elif generation.stop == "budget":
-            flags.add(FLAG_TRUNCATED)
-        attempt = Attempt(text, tuple(slot.logprobs), frozenset(flags))
-        if (attempt.mean_logprob or 0.0) < self._guards.min_logprob:
-            attempt = Attempt(text, attempt.logprobs, attempt.flags | {FLAG_UNLIKELY})
+        truncated = generation.stop == "budget"
+        attempt = judged(text, slot.logprobs, self._guards, looping=slot.looping, truncated=truncated)
         slot.work = slot.generation = slot.filter = None
         self._judge(work, attempt)
 

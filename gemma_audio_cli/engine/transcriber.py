@@ -22,6 +22,7 @@ from gemma_audio_cli.engine.data import (
 )
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.guards import FLAG_TRUNCATED, TROUBLE, GuardOptions
+from gemma_audio_cli.engine.incremental import Incremental
 from gemma_audio_cli.engine.scheduler import Scheduler, Tag
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.text import TextFilter
@@ -156,6 +157,21 @@ class Transcriber:
                 result.tag,
                 Segment(window.start, window.end, result.text, result.tokens, result.logprob, flags),
             )
+
+    def incremental(self, instruction: str, *, answer: bool = False, step_tokens: int = 13) -> Incremental:
+        """An ear for utterances up to `max_seconds` long, which are understood while they are spoken.
+
+        `answer`: the instruction is a question, and its answer may be as long as one.
+        """
+        options = self.options
+        return Incremental(
+            self.engine,
+            self._build(instruction, 1),
+            budget=(lambda _seconds: options.max_tokens) if answer else options.budget,
+            max_seconds=options.max_seconds,
+            step_tokens=step_tokens,
+            guards=options.guards,
+        )
 
     def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
         """The answer to a question about all the windows, given to the model in order, each as one clip."""

@@ -1,0 +1,196 @@
+"""Live: utterances become text while they are spoken.
+
+    Backlog ──► Speech: encode and prefill at once ──► now and then a Partial
+            ──► End: the last frames, decode ──► Final
+
+Everything that was heard is encoded before anything else is done, so a machine that is slower than the speech
+gives partials less often, then none, and finals still. The final text is that of `Transcriber.transcribe` on
+the same samples; an answer that went wrong goes to it to be tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gemma_audio_cli.audio.backlog import Backlog
+from gemma_audio_cli.audio.utterances import End, Speech
+from gemma_audio_cli.audio.windows import Window
+from gemma_audio_cli.engine.data import SAMPLE_RATE
+from gemma_audio_cli.engine.guards import FLAG_NO_SPEECH, judged
+from gemma_audio_cli.engine.transcriber import Segment, Transcriber
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """How an ear listens. Seconds."""
+
+    answer: bool = False
+    """The instruction is a question about each utterance."""
+    partials: bool = True
+    interval: float = 0.7
+    """From one partial text to the next, at least."""
+    longest_partial: float = 0.8
+    """Decoding a partial text ends after so long, and the next one goes on from there."""
+    most_behind: float = 1.0
+    """No partial text while more speech than this waits to be heard."""
+    silence_peak: float = 1e-4
+    """An utterance that never gets louder (of full scale) is none."""
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What has been said so far of an utterance that is not over."""
+
+    start: float
+    """Seconds from the start of the stream."""
+    end: float
+    text: str
+    stable: int
+    """The first so many characters were the same in the partial text before."""
+    delay: float
+    """Seconds from the arrival of its last sound."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """An utterance that is over."""
+
+    segment: Segment
+    delay: float
+    """Seconds from the arrival of its last sound."""
+    work: float
+    """Seconds it took once the end was known."""
+
+
+Told = Partial | Final
+
+
+class Listener:
+    """Hears one stream with one engine."""
+
+    def __init__(
+        self, transcriber: Transcriber, instruction: str, options: ListenOptions | None = None
+    ) -> None:
+        self._transcriber, self._instruction = transcriber, instruction
+        self._options = options or ListenOptions()
+        self._ear = transcriber.incremental(instruction, answer=self._options.answer)
+        self._given: list[Floats] = []
+        self._end = 0
+        self._arrived = 0.0
+        self._forget()
+
+    def close(self) -> None:
+        """Free the K/V cache."""
+        self._ear.close()
+
+    def listen(self, backlog: Backlog) -> Iterator[Told]:
+        """What is said, until the stream is over. Raises what ended it, unless that was its end."""
+        while True:
+            try:
+                taken = backlog.take(self._patience())
+            except EOFError:
+                return
+            if taken is not None:
+                if isinstance(taken.event, End):
+                    yield self._final(taken.event)
+                else:
+                    self._hear(taken.event, taken.arrived)
+            if self._is_due(backlog):
+                partial = self._partial(backlog)
+                if partial is not None:
+                    yield partial
+
+    # -- steps --
+
+    def _forget(self) -> None:
+        """Another utterance begins; what is given already belongs to it."""
+        self._shown = ""
+        self._fresh = bool(self._given)
+        self._asked = time.monotonic()
+
+    def _hear(self, speech: Speech, arrived: float) -> None:
+        self._ear.push(speech.samples)
+        self._given.append(speech.samples)
+        self._end, self._arrived, self._fresh = speech.end, arrived, True
+
+    def _patience(self) -> float:
+        """Seconds to wait for more sound before a partial text is due."""
+        left = self._asked + self._options.interval - time.monotonic()
+        return min(0.5, max(0.0, left)) if self._fresh and self._options.partials else 0.5
+
+    def _is_due(self, backlog: Backlog) -> bool:
+        o = self._options
+        return (
+            o.partials
+            and self._fresh
+            and not backlog.ends
+            and backlog.seconds < o.most_behind
+            and time.monotonic() >= self._asked + o.interval
+        )
+
+    def _partial(self, backlog: Backlog) -> Partial | None:
+        self._asked, self._fresh = time.monotonic(), False
+        until = self._asked + self._options.longest_partial
+        heard = self._ear.partial(lambda: backlog.ends > 0 or time.monotonic() > until)
+        if backlog.ends or not heard.text:
+            return None  # the final text comes next
+        stable = agreed(self._shown, heard.text)
+        self._shown = heard.text
+        start = (self._end - sum(map(len, self._given))) / SAMPLE_RATE
+        delay = time.monotonic() - self._arrived
+        return Partial(start, self._end / SAMPLE_RATE, heard.text, stable, delay)
+
+    def _final(self, end: End) -> Final:
+        known = time.monotonic()
+        given = np.concatenate(self._given)
+        window = Window(end.start, given[: end.samples])
+        rest = given[len(given) - end.rest :]
+        if len(window.samples) < len(given):
+            self._ear.rehear(window.samples)
+        segment = self._segment(window)
+        self._given = []
+        if len(rest):
+            self._hear(Speech(rest, self._end), self._arrived)
+        self._forget()
+        now = time.monotonic()
+        return Final(segment, now - self._arrived, now - known)
+
+    def _segment(self, window: Window) -> Segment:
+        if window.peak < self._options.silence_peak:
+            self._ear.reset()
+            return Segment(window.start, window.end, "", flags=(FLAG_NO_SPEECH,))
+        heard = self._ear.finish()
+        attempt = judged(
+            heard.text,
+            heard.logprobs,
+            self._transcriber.options.guards,
+            looping=heard.looping,
+            truncated=not heard.complete and not heard.looping,
+        )
+        if attempt.good or self._options.answer:
+            flags = attempt.flags if heard.text else attempt.flags | {FLAG_NO_SPEECH}
+            return Segment(
+                window.start, window.end, heard.text, len(heard.tokens), heard.logprob, tuple(sorted(flags))
+            )
+        ((_, segment),) = self._transcriber.transcribe_many([(None, window)], self._instruction)
+        return segment
+
+
+def agreed(before: str, now: str) -> int:
+    """Characters of `now` that are whole words of `before` too, from the beginning on.
+
+    Words that two texts in a row agree on seldom change (LocalAgreement: Liu et al. 2020, Low-latency
+    sequence-to-sequence speech recognition).
+    """
+    old, new = before.split(" "), now.split(" ")
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    return len(" ".join(new[:same]))
