@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -59,13 +59,12 @@ class Partial:
 
 
 @dataclass(frozen=True)
-class Final:
+class Final(Segment):
     """An utterance that is over."""
 
-    segment: Segment
-    delay: float
+    delay: float = 0.0
     """Seconds from the arrival of its last sound."""
-    work: float
+    work: float = 0.0
     """Seconds it took once the end was known."""
 
 
@@ -160,7 +159,8 @@ class Listener:
             self._hear(Speech(rest, self._end), self._arrived)
         self._forget()
         now = time.monotonic()
-        return Final(segment, now - self._arrived, now - known)
+        about = {field.name: getattr(segment, field.name) for field in fields(segment)}
+        return Final(**about, delay=now - self._arrived, work=now - known)
 
     def _segment(self, window: Window) -> Segment:
         if window.peak < self._options.silence_peak:

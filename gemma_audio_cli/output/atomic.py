@@ -22,6 +22,9 @@ from gemma_audio_cli.errors import GemmaAudioError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PARTIAL = ".partial"
+"""What the name of an unfinished result that was kept ends with, after all."""
+
 _PREFIX, _SUFFIX = ".gemma-audio-", ".tmp"
 
 
@@ -55,7 +58,7 @@ class AtomicFile:
             elif self._final.is_dir():
                 raise IsADirectoryError(None, "this is a folder")
             else:
-                self._temporary, descriptor = _create_locked(self._final.parent)
+                self._temporary, descriptor = self._create(self._final)
                 _keep_mode(self._final, self._temporary)
             self._file: TextIO | None = os.fdopen(
                 descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n"
@@ -102,6 +105,11 @@ class AtomicFile:
             with suppress(OSError):
                 self._temporary.unlink()
 
+    @staticmethod
+    def _create(final: Path) -> tuple[Path, int]:
+        """The file that gets the name in the end, and its descriptor."""
+        return _create_locked(final.parent)
+
     def __enter__(self) -> AtomicFile:
         return self
 
@@ -129,6 +137,34 @@ class AtomicFile:
         os.replace(temporary, final)
         file.close()
         _sync_folder(final.parent)
+
+
+class GrowingFile(AtomicFile):
+    """Until it is complete it is NAME.partial: what it holds can be watched, and a killed process leaves it.
+
+    So for what cannot be made again. What is discarded stays as it is.
+    """
+
+    def write(self, text: str, /) -> None:
+        """Add text, at once."""
+        super().write(text)
+        self.flush()
+
+    def discard(self) -> None:
+        """Close it."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+
+    @staticmethod
+    def _create(final: Path) -> tuple[Path, int]:
+        number = 0
+        while True:  # an earlier one is not touched
+            path = Path(f"{final}{f'.{number}' if number else ''}{PARTIAL}")
+            with suppress(FileExistsError):
+                return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            number += 1
 
 
 def remove_stale(folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.output.live import LiveWriter
 from gemma_audio_cli.output.records import JsonlWriter, TranscriptWriter, TsvWriter
 from gemma_audio_cli.output.subtitles import SubtitleWriter
 from gemma_audio_cli.output.writers import Sink, Style, TextWriter, Writer
@@ -32,7 +33,7 @@ def open_writer(kind: str, out: Sink, *, with_names: bool = False, style: Style 
     if kind == "json":
         return TranscriptWriter(out)
     if kind == "jsonl":
-        return JsonlWriter(out)
+        return LiveWriter(out) if style.live else JsonlWriter(out)
     if kind == "tsv":
         return TsvWriter(out, with_names=with_names)
     if kind == "text":

@@ -23,14 +23,13 @@ from pathlib import Path
 from types import TracebackType
 
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.output.atomic import AtomicFile, make_folder, remove_stale
+from gemma_audio_cli.output.atomic import PARTIAL, AtomicFile, GrowingFile, make_folder, remove_stale
 from gemma_audio_cli.output.formats import EXTENSIONS, SHARED, check_format, open_writer
+from gemma_audio_cli.output.live import LiveWriter, PartialLike
 from gemma_audio_cli.output.transcript import Recording, SegmentLike
 from gemma_audio_cli.output.writers import Sink, Style, Writer
 
 STDIN = "-"
-PARTIAL = ".partial"
-"""What the name of an unfinished result that was kept ends with, after all."""
 _LONGEST_NAME = 200
 """Bytes; file systems allow 255, and extensions are still to come."""
 
@@ -100,10 +99,14 @@ class OutputPlan:
         except OSError:
             return False
 
-    def open(self, item: Item, stdout: Sink, *, keep_partial: bool = False) -> ItemOutput:
+    def open(
+        self, item: Item, stdout: Sink, *, keep_partial: bool = False, growing: bool = False
+    ) -> ItemOutput:
         """The writer of the item's results; `stdout` is where they go if not to files.
 
         `keep_partial`: what an error or an interruption leaves unfinished is kept as NAME.partial.
+        `growing`: until it is whole a file is NAME.partial, which anyone can watch, and stays that if this
+        process is killed.
         """
         if not item.paths:
             if self._shared is None:
@@ -113,7 +116,7 @@ class OutputPlan:
         files: list[AtomicFile] = []
         try:
             for path in item.paths:
-                files.append(AtomicFile(path))
+                files.append(GrowingFile(path) if growing else AtomicFile(path))
             pairs = zip(self.formats, files, strict=True)
             writers = [open_writer(kind, file, style=self.style) for kind, file in pairs]
         except BaseException:
@@ -185,6 +188,12 @@ class ItemOutput:
             for writer in self._writers:
                 writer.delta(text)
 
+    def partial(self, partial: PartialLike) -> None:
+        """For those who write of utterances that are not over."""
+        for writer in self._writers:
+            if isinstance(writer, LiveWriter):
+                writer.partial(partial)
+
     def segment(self, segment: SegmentLike) -> None:
         """A window is done."""
         self._segments += 1
@@ -215,9 +224,12 @@ class ItemOutput:
 
     def _commit(self, ending: str = "") -> None:
         for path, file in zip(self.item.paths, self._files, strict=True):
+            if ending and isinstance(file, GrowingFile):
+                file.discard()  # it stays under the name it has
+                continue
             partial = Path(os.path.realpath(path) + PARTIAL)
             file.commit(partial if ending else None, mtime_ns=self._begun)
-            if not ending:
+            if not ending and not isinstance(file, GrowingFile):
                 with suppress(OSError):
                     partial.unlink(missing_ok=True)
 

@@ -14,6 +14,12 @@ from gemma_audio_cli.output.transcript import (
 from gemma_audio_cli.output.writers import Sink
 
 
+def write_event(out: Sink, event: dict[str, object]) -> None:
+    """One line of JSON in one write: whoever reads the pipe or the file never sees half an event."""
+    out.write(dump(event) + "\n")
+    out.flush()
+
+
 class TranscriptWriter:
     """One JSON object a recording, schema gemma-audio/transcript/1, written when the recording is done."""
 
@@ -64,7 +70,7 @@ class JsonlWriter:
         """Its event."""
         self._count += 1
         event = TranscriptSegment.of(segment).as_dict()
-        self._event({"type": "segment", "file": self._recording.file} | event)
+        write_event(self._out, {"type": "segment", "file": self._recording.file} | event)
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """The event that says the recording is done, or what ended it."""
@@ -79,12 +85,7 @@ class JsonlWriter:
         }
         if error:
             event["error"] = error
-        self._event(event)
-
-    def _event(self, event: dict[str, object]) -> None:
-        # One write a line: whoever reads the pipe or the file never sees half an event.
-        self._out.write(dump(event) + "\n")
-        self._out.flush()
+        write_event(self._out, event)
 
 
 class TsvWriter:

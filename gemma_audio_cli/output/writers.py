@@ -57,6 +57,8 @@ class Style:
     """Subtitles: columns of a line."""
     min_cue_ms: int = MIN_CUE_MS
     """Subtitles: the shortest time a cue is shown, where there is time."""
+    live: bool = False
+    """jsonl: events of a live stream."""
 
     def __post_init__(self) -> None:
         if self.max_line < MIN_LINE:

@@ -47,8 +47,7 @@ def test_partials_grow_into_the_final_text(transcriber, sample):
     told = heard(transcriber, backlog)
     finals = [event for event in told if isinstance(event, Final)]
     assert len(finals) == 2
-    for final in finals:
-        segment = final.segment
+    for segment in finals:
         first = round(segment.start * RATE)
         window = Window(segment.start, np.concatenate(blocks)[first : round(segment.end * RATE)])
         (offline,) = transcriber.transcribe([window])
@@ -59,7 +58,7 @@ def test_partials_grow_into_the_final_text(transcriber, sample):
         assert any(event.stable for event in partials)
         # The last one was told before the end, and says at least the beginning of it.
         assert segment.text.startswith(partials[-1].text[: partials[-1].stable])
-    assert finals[0].segment.text == finals[1].segment.text != ""
+    assert finals[0].text == finals[1].text != ""
 
 
 def test_speech_without_a_pause_is_cut_where_the_cutter_cuts(transcriber, sample):
@@ -73,7 +72,7 @@ def test_speech_without_a_pause_is_cut_where_the_cutter_cuts(transcriber, sample
     ends = [event for event in events if isinstance(event, End)]
     assert sum(end.samples for end in ends) == len(long)
     assert any(end.rest for end in ends)
-    finals = [event.segment for event in heard(transcriber, backlog) if isinstance(event, Final)]
+    finals = [event for event in heard(transcriber, backlog) if isinstance(event, Final)]
     assert len(finals) == len(ends)
     for end, segment in zip(ends, finals, strict=True):
         first = round(end.start * RATE)
@@ -91,7 +90,7 @@ def test_who_is_behind_says_only_what_is_final(transcriber, sample):
     backlog.close()
     told = heard(transcriber, backlog, ListenOptions(interval=0.0))
     assert [type(event) for event in told] == [Final] * 3
-    assert len({event.segment.text for event in told}) == 1
+    assert len({event.text for event in told}) == 1
 
 
 def test_silence_is_not_given_to_the_model(transcriber):
@@ -100,7 +99,7 @@ def test_silence_is_not_given_to_the_model(transcriber):
     backlog.put(End(0.0, RATE))
     backlog.close()
     (final,) = heard(transcriber, backlog)
-    assert (final.segment.text, final.segment.flags) == ("", ("no_speech",))
+    assert (final.text, final.flags) == ("", ("no_speech",))
 
 
 def test_a_question_is_answered_for_each_utterance(transcriber, sample):
@@ -111,7 +110,7 @@ def test_a_question_is_answered_for_each_utterance(transcriber, sample):
     backlog.close()
     (final,) = ear.listen(backlog)
     expected = transcriber.ask("How many digits are spoken?", [Window(0.0, sample)])
-    assert final.segment.text == expected.text
+    assert final.text == expected.text
     ear.close()
 
 
