@@ -4,8 +4,8 @@
     twenty past nine in the|afternoon      words two partial texts agree on plain, the rest dim
     ▮▮▮▮▮▯▯▯▯▯ 1:02 hearing you            level, time, state
 
-Only a terminal that can move its cursor gets it; elsewhere there are only final lines. Rich draws it anew some
-times a second, in the terminal's present size.
+Only a terminal that can move its cursor gets it; elsewhere there are only final lines. Rich draws it anew
+some times a second, in the terminal's present size.
 """
 
 from __future__ import annotations
