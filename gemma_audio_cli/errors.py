@@ -11,6 +11,7 @@
     │   ├── ModelFormatError       not a GGUF, truncated, or something in it has a wrong size, type or shape
     │   ├── UnsupportedModelError  a sound file of a kind this engine does not run
     │   └── WidthMismatchError     text model and projector do not belong together
+    ├── DeviceError                no microphone, or nothing to reach one with
     ├── OutputError                results cannot be written there (output.atomic)
     └── EngineError                the native engine
         ├── LibraryError           libgemma_audio is missing or does not load
@@ -74,6 +75,10 @@ class UnsupportedModelError(ModelError):
 
 class WidthMismatchError(ModelError):
     """The projector's output width is not the text model's: the files do not belong together."""
+
+
+class DeviceError(GemmaAudioError):
+    """No microphone, or nothing to reach one with."""
 
 
 class EngineError(GemmaAudioError):
