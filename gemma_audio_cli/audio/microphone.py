@@ -26,6 +26,7 @@ from gemma_audio_cli.audio.devices import (
     input_devices,
 )
 from gemma_audio_cli.audio.reader import Floats, Notice
+from gemma_audio_cli.audio.resample import Resampler
 from gemma_audio_cli.errors import DeviceError, GemmaAudioError
 
 __all__ = ["InputDevice", "Microphone", "choose_device", "input_devices"]
@@ -51,7 +52,7 @@ class Microphone:
         """Samples a second of the blocks."""
         self._wanted, self._notice = device, notice
         self._capture: Capture | None = None
-        self._resampler = _Resampler(rate, rate)
+        self._resampler = Resampler(rate, rate)
         # A plain flag: an Event's lock may be held by the very thread a signal handler interrupts.
         self._stopping = False
         self._lost, self._told = 0.0, -_BETWEEN_NOTICES
@@ -115,7 +116,7 @@ class Microphone:
 
     def _begin(self, capture: Capture) -> None:
         self._capture = capture
-        self._resampler = _Resampler(capture.rate, self.rate)
+        self._resampler = Resampler(capture.rate, self.rate)
 
     def _take(self, capture: Capture) -> Iterator[Floats]:
         """What came since the last time."""
@@ -182,25 +183,3 @@ class Microphone:
 
 def _silence(rate: int) -> Floats:
     return np.zeros(round(_SILENCE * rate), dtype=np.float32)
-
-
-class _Resampler:
-    """From the device's rate to ours."""
-
-    def __init__(self, rate: int, wanted: int) -> None:
-        import soxr
-
-        self._soxr = None if rate == wanted else soxr.ResampleStream(rate, wanted, 1, dtype="float32")
-
-    def push(self, block: Floats) -> Iterator[Floats]:
-        out = block if self._soxr is None else self._soxr.resample_chunk(block)
-        if len(out):
-            yield out
-
-    def rest(self) -> Iterator[Floats]:
-        """What the filter still holds; it is at its end then."""
-        if self._soxr is not None:
-            out = self._soxr.resample_chunk(np.empty(0, dtype=np.float32), last=True)
-            self._soxr = None
-            if len(out):
-                yield out

@@ -90,3 +90,24 @@ def to_model_rate(blocks: Iterator[Floats], rate: int, channels: int) -> Iterato
         yield rest
     if failure is not None:
         raise failure
+
+
+class Resampler:
+    """One channel from one rate to another, a block at a time: for what is pushed, not pulled."""
+
+    def __init__(self, rate: int, wanted: int) -> None:
+        self._soxr = None if rate == wanted else soxr.ResampleStream(rate, wanted, 1, dtype="float32")
+
+    def push(self, block: Floats) -> Iterator[Floats]:
+        """What float32 [n] more of the input gives; often nothing at first."""
+        out = block if self._soxr is None else self._soxr.resample_chunk(block)
+        if len(out):
+            yield out
+
+    def rest(self) -> Iterator[Floats]:
+        """What the filter still holds; nothing may be pushed after it."""
+        if self._soxr is not None:
+            out = self._soxr.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+            self._soxr = None
+            if len(out):
+                yield out

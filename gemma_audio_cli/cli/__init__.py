@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.cli import ask, bench, transcribe
+from gemma_audio_cli.cli import ask, bench, record, transcribe
 from gemma_audio_cli.cli.common import prepare_streams
 
 _HELP = """Speech to text and questions about recordings, on this machine.
@@ -23,6 +23,7 @@ _EXAMPLES = """Examples:
   gemma-audio transcribe -m gemma-4-E2B-it-Q4_0.gguf *.mp3
   gemma-audio ask "What is the first digit?" digits.wav
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe -
+  gemma-audio record meeting.flac
 
 \b
 Exit codes: 0 all done, 1 some recording failed (the others are done), 2 wrong usage,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.command("transcribe", epilog=transcribe.EXAMPLES)(transcribe.transcribe)
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
+app.command("record", epilog=record.EXAMPLES)(record.record)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 
 

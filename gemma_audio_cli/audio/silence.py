@@ -1,0 +1,44 @@
+"""Has the speaker finished? So many seconds without speech, once someone has spoken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gemma_audio_cli.audio.cutter import CutOptions
+from gemma_audio_cli.audio.reader import Floats
+from gemma_audio_cli.audio.resample import Resampler
+from gemma_audio_cli.audio.vad import FRAME, SpeechDetector
+from gemma_audio_cli.engine.data import SAMPLE_RATE
+
+_MIN_SPEECH = 4
+"""Frames of speech in a row that make someone who has spoken; a click is shorter."""
+
+
+class EndOfSpeech:
+    """Listens to one stream, float32 [n] at `rate`, and says when it is over."""
+
+    def __init__(self, seconds: float, rate: int) -> None:
+        """`seconds` without speech are the end."""
+        self._patience = round(seconds * SAMPLE_RATE / FRAME)
+        self._resampler = Resampler(rate, SAMPLE_RATE)
+        self._detector, self._options = SpeechDetector(), CutOptions()
+        self._rest = np.empty(0, dtype=np.float32)
+        self._speech, self._spoken = 0, False
+        self._silent = 0
+
+    def hear(self, block: Floats) -> bool:
+        """True from the block on in which the silence after speech has lasted long enough."""
+        for piece in self._resampler.push(block):
+            self._rest = np.concatenate((self._rest, piece))
+        while len(self._rest) >= FRAME:
+            frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
+            probability = self._detector(frame)
+            threshold = self._options.offset if self._speech else self._options.onset
+            if probability >= threshold:
+                self._speech += 1
+                self._silent = 0
+                self._spoken = self._spoken or self._speech >= _MIN_SPEECH
+            else:
+                self._speech = 0
+                self._silent += 1
+        return self._spoken and self._silent >= self._patience
