@@ -24,6 +24,7 @@ class Settings:
     model: str | None = None
     mmproj: str | None = None
     language: str | None = None
+    microphone: str | None = None
     threads: int = 0
 
 

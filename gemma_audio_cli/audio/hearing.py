@@ -40,6 +40,7 @@ class Hearing:
         self._taps, self._gate = tuple(taps), gate
         self._open = False
         self._samples = 0
+        self._lock, self._ended = threading.Lock(), False
         # A thread that waits for a silent pipe must not keep the process alive.
         self._thread = threading.Thread(target=self._run, daemon=True, name="hearing")
 
@@ -62,21 +63,35 @@ class Hearing:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def give_up(self) -> None:
+        """The stream is over, though its next block may be waited for: for what cannot be told to end."""
+        self._over(None)
+
     def _run(self) -> None:
         failure: BaseException | None = None
         try:
             for block in self._blocks:
-                for event in self._heard(block):
-                    self._backlog.put(event)
+                with self._lock:
+                    if self._ended:
+                        return
+                    for event in self._heard(block):
+                        self._backlog.put(event)
         except BaseException as error:  # goes to who takes from the backlog
             failure = error
-        try:
-            if failure is None or isinstance(failure, InputError):
-                for event in self._utterances.finish():
-                    self._backlog.put(event)
-        except BaseException as error:
-            failure = failure or error
-        self._backlog.close(failure)
+        self._over(failure)
+
+    def _over(self, failure: BaseException | None) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            try:
+                if failure is None or isinstance(failure, InputError):
+                    for event in self._utterances.finish():
+                        self._backlog.put(event)
+            except BaseException as error:
+                failure = failure or error
+            self._backlog.close(failure)
 
     def _heard(self, block: Floats) -> Iterator[Event]:
         is_open = self._gate is None or self._gate()

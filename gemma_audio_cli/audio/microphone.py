@@ -46,6 +46,9 @@ class Microphone:
                 ...  # until another thread or a signal handler calls microphone.stop()
     """
 
+    blocking = False
+    """`stop` ends the wait for the next block."""
+
     def __init__(self, device: str | None, rate: int = 16_000, *, notice: Notice) -> None:
         """`device`: number, name or part of a name; None: the default one, whichever that is."""
         self.rate = rate

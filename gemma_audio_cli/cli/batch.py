@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from gemma_audio_cli.audio.source import SourceOptions, display_name, open_source
 from gemma_audio_cli.audio.windows import Window, WindowOptions, windows
-from gemma_audio_cli.cli.common import Job, say
+from gemma_audio_cli.cli.common import Job, oddity, say
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import InputError
 from gemma_audio_cli.output import ItemOutput, OutputPlan, Progress, Recording
@@ -193,12 +193,9 @@ class Batch:
         out = self._begin(take)
         shown, take.shown = take.shown.strip(), ""
         take.heard = take.heard or bool(segment.text)
-        times = f"{take.name}: {segment.start:.1f} s to {segment.end:.1f} s"
-        if segment.text and not segment.reliable:
-            if not segment.complete:
-                self._job.notice(f"{times}: text cut at its longest")
-            else:
-                self._job.notice(f"{times}: unreliable ({', '.join(segment.flags)})")
+        odd = oddity(take.name, segment)
+        if odd:
+            self._job.notice(odd)
         if shown and shown != segment.text:
             out.delta(f"\n{segment.text}")  # what was shown was a try that did not hold
         if not segment.text and segment.reliable:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gemma_audio_cli.engine.data import SAMPLE_RATE
+from gemma_audio_cli.engine.data import MAX_CLIP_SECONDS, SAMPLE_RATE
 from gemma_audio_cli.errors import GemmaAudioError, InputError
 
 if TYPE_CHECKING:
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from gemma_audio_cli.config import Settings
     from gemma_audio_cli.engine.data import Timings
     from gemma_audio_cli.engine.engine import Engine
-    from gemma_audio_cli.engine.transcriber import Transcriber
+    from gemma_audio_cli.engine.transcriber import Segment, Transcriber
 
 DEMO_NOTICE = (
     "using the small demo model, which knows spoken digits and a few commands only; "
     "choose another with -m FILE.gguf"
 )
+
+DEMO_WINDOW = 8.0
+"""Seconds: the demo model was trained on short clips."""
 
 FILES = typer.Argument(..., metavar="FILE", help="Recordings; - is standard input.", show_default=False)
 MODEL = typer.Option(
@@ -93,6 +96,14 @@ def say(text: str) -> None:
     print(f"gemma-audio: {line}", file=sys.stderr, flush=True)
 
 
+def oddity(name: str, segment: Segment) -> str | None:
+    """What a person should know of a segment of the recording `name`, on one line; None: nothing."""
+    if not segment.text or segment.reliable:
+        return None
+    what = f"unreliable ({', '.join(segment.flags)})" if segment.complete else "text cut at its longest"
+    return f"{name}: {segment.start:.1f} s to {segment.end:.1f} s: {what}"
+
+
 class Job:
     """One run of a command: its settings, its model, and how it went so far."""
 
@@ -120,6 +131,8 @@ class Job:
             mmproj = mmproj or self.settings.mmproj
         self.pair = resolve(model or self.settings.model, mmproj)
         self._implicit_demo = self.pair.is_demo and model is None and self.settings.model is None
+        self.longest_window = DEMO_WINDOW if self.pair.is_demo else MAX_CLIP_SECONDS
+        """Seconds of sound that the model hears well at once."""
         self._engine: Engine | None = None
         self._transcriber: Transcriber | None = None
         self.exit_code = 0

@@ -43,10 +43,6 @@ Text is printed as it is decoded, a line for each stretch of at most 30 s. With 
 every line begins with "FILE: ". Formats: text, srt, vtt, json, jsonl, tsv.
 """
 
-DEMO_WINDOW = 8.0
-"""Seconds: the demo model was trained on short clips."""
-
-
 def transcribe(
     files: list[str] = FILES,
     formats: list[str] = no_default("-f", "--format", metavar="FORMAT", help="May be given several times."),
@@ -93,7 +89,7 @@ def transcribe(
         style = Style(timestamps=timestamps, max_line=max_line)
         kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
         job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose)
-        seconds = window or (DEMO_WINDOW if job.pair.is_demo else 30.0)
+        seconds = window or job.longest_window
         job.decode = {"slots": _slots(batch), "max_seconds": seconds}
         inputs = list(expand(files, recursive=recursive, notice=job.notice))
         plan = OutputPlan(inputs, output, kinds, style=style)

@@ -80,7 +80,7 @@ class Display:
         if console.is_dumb_terminal or not console.is_terminal:
             return
         self._console = console
-        # Notices go above it. Standard output only where it is this terminal, for results must stay as they are.
+        # Notices go above it; results get there by `out`, or go elsewhere as they are.
         self._live = Live(
             console=console,
             get_renderable=self._render,
