@@ -40,7 +40,10 @@ def portaudio() -> Any:
     """The package sounddevice, with PortAudio initialised. Raises DeviceError."""
     try:
         with quiet():
+            _check_alsa()
             import sounddevice
+    except DeviceError:
+        raise
     except OSError:
         remedy = _INSTALL.get(sys.platform, "install PortAudio")
         raise DeviceError(f"the PortAudio library is missing, which reaches microphones; {remedy}") from None
@@ -116,6 +119,25 @@ def explain(error: BaseException) -> str:
     for prefix in ("Error opening InputStream: ", "Error starting stream: "):
         text = text.removeprefix(prefix)
     return text.rstrip(".")
+
+
+def _check_alsa() -> None:
+    """PortAudio aborts the process where ALSA has no configuration; this finds out without PortAudio."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    try:
+        alsa = ctypes.CDLL("libasound.so.2")
+        alsa.snd_config_update()
+        root = ctypes.c_void_p.in_dll(alsa, "snd_config")
+    except (OSError, ValueError):
+        return
+    if not root or alsa.snd_config_search(root, b"pcm", ctypes.byref(ctypes.c_void_p())) < 0:
+        raise DeviceError(
+            "ALSA's configuration (/usr/share/alsa/alsa.conf) is missing or empty; "
+            "install it (Debian, Ubuntu: libasound2-data), or unset ALSA_CONFIG_PATH"
+        )
 
 
 def _printable(name: str, system: str) -> str:

@@ -1,4 +1,4 @@
-"""A recording that grows: mono, 16 bit, WAV, FLAC or OGG (Vorbis), good at every moment.
+"""A recording that grows: mono, 16 bit, WAV, FLAC or OGG (Opus), good at every moment.
 
     blocks [n] ──► int16 ──► wave, or libsndfile ──► the file, unbuffered
 
@@ -29,18 +29,27 @@ from gemma_audio_cli.output.atomic import OutputError
 KINDS = (".wav", ".flac", ".ogg")
 """Extensions, which say what is written."""
 MIN_RATE, MAX_RATE = 8_000, 192_000
-"""Samples a second that all of them can hold."""
+"""Samples a second of WAV and FLAC."""
+OGG_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
+"""Those of Opus. Vorbis would take others, but holds back seconds of quiet speech until a page is full."""
 MAX_WAV_BYTES = 0xFFFFFFFF - 36
 """Of samples: sizes in a WAV's header have 32 bits, and one of them counts 36 bytes of header."""
 _BALLAST = 1 << 18
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
-    """The kind of recording a path stands for, one of KINDS. Raises UsageError if none may begin there."""
+def check_output(path: str | os.PathLike[str], rate: int, *, overwrite: bool = False) -> str:
+    """The kind of recording a path stands for, one of KINDS. Raises UsageError if none may begin there, or
+    none with so many samples a second.
+    """
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in KINDS:
         raise UsageError(f"{path}: recordings are .wav, .flac or .ogg; let the name end with one of these")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise UsageError(f"{path}: cannot record at {rate} Hz; choose from {MIN_RATE} to {MAX_RATE}")
+    if kind == ".ogg" and rate not in OGG_RATES:
+        rates = ", ".join(map(str, OGG_RATES))
+        raise UsageError(f"{path}: OGG cannot hold {rate} Hz; choose one of {rates}, or record a .flac")
     if path.exists() or path.is_symlink():
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: is there and is no file; choose another name")
@@ -52,12 +61,6 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> st
     return kind
 
 
-def check_rate(rate: int) -> None:
-    """Raises UsageError if not every kind can hold so many samples a second."""
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise UsageError(f"cannot record at {rate} Hz; from {MIN_RATE} to {MAX_RATE}")
-
-
 class Recorder:
     """One recording; a context manager, and closed by itself when it fails."""
 
@@ -66,8 +69,7 @@ class Recorder:
         self.path, self.rate = Path(path), rate
         self._samples = 0
         self._encoder: _Encoder | None = None
-        check_rate(rate)
-        kind = check_output(path, overwrite=overwrite)
+        kind = check_output(path, rate, overwrite=overwrite)
         try:
             self._file = _File(self.path, "w+" if overwrite else "x+")
         except FileExistsError:  # since we looked
@@ -89,7 +91,7 @@ class Recorder:
             raise ValueError(f"{self.path}: written to after its end")
         finite = np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0)
         samples = np.clip(np.rint(finite * 32_768.0), -32_768, 32_767).astype("<i2")
-        # At most a second at a time: libsndfile's Vorbis needs stack for as much as it is given.
+        # At most a second at a time: what a full disk takes is known soon.
         for at in range(0, len(samples), self.rate):
             piece = samples[at : at + self.rate]
             if isinstance(encoder, _Wave) and 2 * (self._samples + len(piece)) > MAX_WAV_BYTES:
@@ -156,7 +158,7 @@ class _Sound:
     def __init__(self, file: _File, rate: int, kind: str) -> None:
         import soundfile
 
-        form, subtype = ("FLAC", "PCM_16") if kind == ".flac" else ("OGG", "VORBIS")
+        form, subtype = ("FLAC", "PCM_16") if kind == ".flac" else ("OGG", "OPUS")
         self._sound = soundfile.SoundFile(file, "w", rate, 1, subtype, format=form)
 
     def write(self, samples: Any) -> None:

@@ -67,15 +67,14 @@ def _record(
     quiet: bool,
 ) -> None:
     from gemma_audio_cli.audio.microphone import Microphone
-    from gemma_audio_cli.audio.recorder import Recorder, check_output, check_rate
+    from gemma_audio_cli.audio.recorder import Recorder, check_output
 
     def notice(text: str) -> None:
         if not quiet:
             say(text)
 
     # A missing microphone leaves no empty file, and a file that is there is told of before it listens.
-    check_rate(rate)
-    check_output(out, overwrite=overwrite)
+    check_output(out, rate, overwrite=overwrite)
     with (
         Microphone(device, rate, notice=notice) as microphone,
         until_signal(microphone.stop),
