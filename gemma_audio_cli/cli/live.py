@@ -94,6 +94,7 @@ def live(
         from gemma_audio_cli.audio.backlog import Backlog
         from gemma_audio_cli.audio.recorder import check_output
         from gemma_audio_cli.cli.live_session import LiveOptions, LiveSession
+        from gemma_audio_cli.engine.data import SAMPLE_RATE
         from gemma_audio_cli.engine.listener import ListenOptions
         from gemma_audio_cli.engine.prompt import instruction
 
@@ -118,7 +119,7 @@ def live(
             show=not quiet,
         )
         if options.save is not None:
-            check_output(options.save, overwrite=overwrite)
+            check_output(options.save, SAMPLE_RATE, overwrite=overwrite)
         plan = _plan(source, output, kinds, timestamps=timestamps, overwrite=overwrite)
         backlog = Backlog()
         try:

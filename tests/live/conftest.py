@@ -133,6 +133,7 @@ class Child:
     """gemma-audio in a process of its own; what it says on stderr can be waited for."""
 
     def __init__(self, arguments: tuple[object, ...], env: dict[str, str], folder: Path, name: str) -> None:
+        self.out, self._command = "", arguments[0]
         self._log = folder / name
         with self._log.open("wb") as stderr:
             self.process = subprocess.Popen(
@@ -158,7 +159,9 @@ class Child:
         if signal_number is not None:
             self.process.send_signal(signal_number)
         out, _ = self.process.communicate(timeout=20)
-        assert out == b"", "stdout is for results"
+        self.out = out.decode()
+        """What came on stdout, once it has ended."""
+        assert self._command == "live" or not out, "stdout is for results"
         return self.process.returncode
 
 
