@@ -194,13 +194,15 @@ class _File(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         left = memoryview(data).cast("B")
-        size = len(left)
+        size, end = len(left), os.fstat(self._file.fileno()).st_size
         while len(left) and not self.dropped:
             try:
                 left = left[self._file.write(left) :]
             except OSError as error:
                 self.error = self.error or error
-                self.dropped = self._ballast is None
+                if self._ballast is None:
+                    self.dropped = True
+                    self._cut(end)
                 self._free()
         return size
 
@@ -231,6 +233,11 @@ class _File(io.RawIOBase):
             except OSError as error:
                 self.error = self.error or error
         super().close()
+
+    def _cut(self, end: int) -> None:
+        # Half a frame at the end would be taken for damage. What fails within the file changes no length.
+        with suppress(OSError):
+            self._file.truncate(end)
 
     def _free(self) -> None:
         if self._ballast is not None:

@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -73,7 +75,7 @@ class Meter:
     Lines printed to sys.stderr meanwhile appear above it.
     """
 
-    def __init__(self, level: Level, seconds: Any, *, enabled: bool = True) -> None:
+    def __init__(self, level: Level, seconds: Callable[[], float], *, enabled: bool = True) -> None:
         """`seconds()`: of sound so far."""
         self._level, self._seconds, self._enabled = level, seconds, enabled
         self._live: Any = None

@@ -122,7 +122,7 @@ def test_a_killed_recording_can_be_heard(listen, virtual_microphone, spoken, tmp
     assert_has(recorded, played[:whole], 0.9 if name == "out.ogg" else 0.97)
 
 
-@pytest.mark.parametrize(("kind", "size"), [("wav", 336), ("flac", 336), ("ogg", 280)])
+@pytest.mark.parametrize(("kind", "size"), [("wav", 336), ("flac", 336), ("ogg", 268)])
 def test_a_full_disk_keeps_what_fits(listen, virtual_microphone, tmp_path, kind, size):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -159,7 +159,7 @@ def test_goes_on_after_trouble(listen, virtual_microphone, spoken, tmp_path, how
     else:
         virtual_microphone.unplug()
     child.wait_for("default: no sound any more")
-    time.sleep(1.5)
+    time.sleep(0.5)
     if how == "the server dies":
         virtual_microphone.start()
     else:
@@ -169,7 +169,7 @@ def test_goes_on_after_trouble(listen, virtual_microphone, spoken, tmp_path, how
     assert child.end(signal.SIGINT) == 0
     assert len(child.said.splitlines()) == 4, "begun, gone, back, done; nothing of ALSA's and PortAudio's"
     missing = int(re.search(r"sound again; (\d+) s are missing", child.said)[1])
-    assert 1 <= missing <= 8
+    assert 0 <= missing <= 8
     recorded, played = heard(tmp_path / "out.wav"), heard(spoken)
     first = assert_has(recorded[: len(recorded) // 2 + 8000], played)
     second = assert_has(recorded[first + len(played) :], played) + first + len(played)
