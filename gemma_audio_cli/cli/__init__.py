@@ -28,7 +28,7 @@ _EXAMPLES = """Examples:
 
 \b
 Exit codes: 0 all done, 1 some recording failed (the others are done), 2 wrong usage,
-3 model or engine unusable, 130 interrupted.
+3 model, engine or microphone unusable, 130 interrupted.
 """
 
 app = typer.Typer(

@@ -45,6 +45,11 @@ class GuardOptions:
     max_phrase: int = 24
     """Tokens of the longest phrase looked for."""
 
+    @property
+    def tries_again(self) -> bool:
+        """Is there anything to try after the first answer?"""
+        return self.split or len(self.attempts) > 1
+
 
 def is_looping(tokens: Sequence[int], options: GuardOptions) -> bool:
     """Do the last tokens repeat one phrase? Speech repeats itself a few times; loops do not end.

@@ -27,6 +27,13 @@ from gemma_audio_cli.engine.transcriber import Segment, Transcriber
 Floats = npt.NDArray[np.float32]
 
 
+_SHARE = 1.5
+"""From the start of one partial text to the next: so many times what it takes. The rest of the time the
+processors rest; where there is no rest, partial texts are the first to give way."""
+_LONGEST_WAIT = 1.8
+"""Seconds between partial texts that this leads to, at most."""
+
+
 @dataclass(frozen=True)
 class ListenOptions:
     """How an ear listens. Seconds."""
@@ -35,8 +42,8 @@ class ListenOptions:
     """The instruction is a question about each utterance."""
     partials: bool = True
     interval: float = 0.7
-    """From one partial text to the next, at least."""
-    longest_partial: float = 0.8
+    """From one partial text to the next, at least; more where one takes long: see `_SHARE`."""
+    longest_partial: float = 0.6
     """Decoding a partial text ends after so long, and the next one goes on from there."""
     most_behind: float = 1.0
     """No partial text while more speech than this waits to be heard."""
@@ -82,7 +89,7 @@ class Listener:
         self._ear = transcriber.incremental(instruction, answer=self._options.answer)
         self._given: list[Floats] = []
         self._end = 0
-        self._arrived = 0.0
+        self._arrived = self._due = 0.0
         self._forget()
 
     def close(self) -> None:
@@ -112,16 +119,18 @@ class Listener:
         """Another utterance begins; what is given already belongs to it."""
         self._shown = ""
         self._fresh = bool(self._given)
-        self._asked = time.monotonic()
 
     def _hear(self, speech: Speech, arrived: float) -> None:
+        if not self._given:
+            # What has been said for a while already is shown the sooner.
+            self._due = time.monotonic() + self._options.interval - len(speech.samples) / SAMPLE_RATE
         self._ear.push(speech.samples)
         self._given.append(speech.samples)
         self._end, self._arrived, self._fresh = speech.end, arrived, True
 
     def _patience(self) -> float:
         """Seconds to wait for more sound before a partial text is due."""
-        left = self._asked + self._options.interval - time.monotonic()
+        left = self._due - time.monotonic()
         return min(0.5, max(0.0, left)) if self._fresh and self._options.partials else 0.5
 
     def _is_due(self, backlog: Backlog) -> bool:
@@ -131,20 +140,22 @@ class Listener:
             and self._fresh
             and not backlog.ends
             and backlog.seconds < o.most_behind
-            and time.monotonic() >= self._asked + o.interval
+            and time.monotonic() >= self._due
         )
 
     def _partial(self, backlog: Backlog) -> Partial | None:
-        self._asked, self._fresh = time.monotonic(), False
-        until = self._asked + self._options.longest_partial
+        start, self._fresh = time.monotonic(), False
+        until = start + self._options.longest_partial
         heard = self._ear.partial(lambda: backlog.ends > 0 or time.monotonic() > until)
+        took = time.monotonic() - start
+        self._due = start + max(self._options.interval, min(_SHARE * took, _LONGEST_WAIT))
         if backlog.ends or not heard.text:
             return None  # the final text comes next
         stable = agreed(self._shown, heard.text)
         self._shown = heard.text
-        start = (self._end - sum(map(len, self._given))) / SAMPLE_RATE
+        begin = (self._end - sum(map(len, self._given))) / SAMPLE_RATE
         delay = time.monotonic() - self._arrived
-        return Partial(start, self._end / SAMPLE_RATE, heard.text, stable, delay)
+        return Partial(begin, self._end / SAMPLE_RATE, heard.text, stable, delay)
 
     def _final(self, end: End) -> Final:
         known = time.monotonic()
@@ -174,7 +185,7 @@ class Listener:
             looping=heard.looping,
             truncated=not heard.complete and not heard.looping,
         )
-        if attempt.good or self._options.answer:
+        if attempt.good or self._options.answer or not self._transcriber.options.guards.tries_again:
             flags = attempt.flags if heard.text else attempt.flags | {FLAG_NO_SPEECH}
             return Segment(
                 window.start, window.end, heard.text, len(heard.tokens), heard.logprob, tuple(sorted(flags))

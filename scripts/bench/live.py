@@ -324,7 +324,7 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=Path.home() / ".cache" / "gemma-audio" / "bench")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seconds", type=float, default=10.0, help="of an utterance")
-    parser.add_argument("--pause", type=float, default=1.5, help="seconds between utterances (pace)")
+    parser.add_argument("--pause", type=float, default=3.0, help="seconds between utterances (pace)")
     parser.add_argument("--utterances", type=int, default=8)
     parser.add_argument("--tokens-per-second", type=float, default=4.0, help="of speech, that are written")
     parser.add_argument("--runs", type=int, default=3)
