@@ -162,7 +162,8 @@ class LiveSession:
         if self._state != "finishing":
             self._state = "listening"
             if not display.active:
-                self._job.notice(f"listening to {self._source.name}; Ctrl-C ends it")
+                how = "space begins and ends what is heard, " if self._key else ""
+                self._job.notice(f"listening to {self._source.name}; {how}Ctrl-C ends it")
         try:
             for told in ear.listen(self._backlog):
                 self._tell(told, out, display)
@@ -184,6 +185,8 @@ class LiveSession:
         if told.text or not told.reliable:
             self._heard = self._heard or bool(told.text)
             out.segment(told)
+            if not self._plan.to_stdout:
+                display.line(told.text)
 
     def _tell_behind(self) -> None:
         behind = self._backlog.seconds

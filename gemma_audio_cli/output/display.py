@@ -57,6 +57,12 @@ class Display:
             return _Above(self._console)
         return sys.stdout
 
+    def line(self, text: str) -> None:
+        """A line that stays: for texts that go to a file, which the person would not see."""
+        if self._console is not None:
+            out = _Above(self._console)
+            out.write(f"{text}\n")
+
     def partial(self, partial: PartialLike | None) -> None:
         """The present utterance; None: it is over."""
         self._partial = partial

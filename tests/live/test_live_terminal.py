@@ -152,6 +152,17 @@ def test_the_window_may_change_its_size(terminal, twice):
     assert not any("hearing you" in line for line in screen.lines()[-3:])
 
 
+def test_what_goes_to_a_file_is_seen_too(terminal, tmp_path):
+    screen = terminal("live", "-q", "--realtime", "-o", tmp_path / "out.srt", SAMPLE)
+    screen.read(30)
+    assert screen.process.returncode == 0
+    assert "".join(screen.lines()) == ""  # -q: nothing but results, and those are in the file
+    screen = terminal("live", "--realtime", "-o", tmp_path / "out.txt", SAMPLE)
+    screen.read(30)
+    assert finals(screen) == [TEXT]
+    assert (tmp_path / "out.txt").read_text() == f"{TEXT}\n"
+
+
 def test_a_dumb_terminal_gets_final_lines_and_no_control_sequences(terminal, twice):
     screen = terminal("live", "-q", "--realtime", twice, term="dumb")
     screen.read(30)
