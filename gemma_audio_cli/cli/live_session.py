@@ -132,7 +132,9 @@ class LiveSession:
     def _leave(self, hearing: Hearing) -> None:
         """Whatever ended it: the ear is closed before its source is."""
         self._source.stop()
-        if not self._source.blocking:
+        if self._source.blocking:
+            hearing.give_up()
+        else:
             hearing.join(3.0)
 
     def _listen(self, display: Display, hearing: Hearing) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -14,6 +16,7 @@ from gemma_audio_cli.engine.guards import GuardOptions
 from gemma_audio_cli.engine.incremental import Heard, Incremental
 from gemma_audio_cli.engine.transcriber import DecodeOptions, Transcriber
 
+GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 NO_LOOPS = GuardOptions(attempts=(0.0,), split=False, min_logprob=float("-inf"), min_repeats=1 << 30)
 
 
@@ -27,9 +30,13 @@ def demo(demo_model):
         yield engine
 
 
-@pytest.fixture(scope="module")
-def tiny(tiny_model):
-    with Engine(tiny_model.text, tiny_model.mmproj, EngineOptions(threads=1)) as engine:
+@pytest.fixture(scope="module", params=["conformer", "unified"])
+def tiny(request, tiny_model):
+    """A random model of each kind of projector."""
+    files = (tiny_model.text, tiny_model.mmproj)
+    if request.param == "unified":
+        files = (GOLDENS / "unified.gguf", GOLDENS / "mmproj-unified.gguf")
+    with Engine(*files, EngineOptions(threads=1)) as engine:
         yield engine
 
 
