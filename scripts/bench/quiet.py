@@ -37,7 +37,7 @@ class Finished:
         return (self.others_cpu_s or 0.0) / self.wall_s
 
 
-def _busy_seconds() -> float | None:
+def busy_seconds() -> float | None:
     """Processor seconds that all cores have been busy since the machine started; None where nobody counts."""
     try:
         ticks = [int(field) for field in _STAT.read_text().partition("\n")[0].split()[1:]]
@@ -49,11 +49,11 @@ def _busy_seconds() -> float | None:
 def run(command: Sequence[str], env: dict[str, str] | None = None) -> Finished:
     """Run a command and watch what else the machine does. Unix only."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        before, start = _busy_seconds(), time.perf_counter()
+        before, start = busy_seconds(), time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=env)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        wall, after = time.perf_counter() - start, _busy_seconds()
+        wall, after = time.perf_counter() - start, busy_seconds()
         out.seek(0)
         err.seek(0)
         text, errors = (file.read().decode("utf-8", "replace") for file in (out, err))
