@@ -73,7 +73,7 @@ class _Partial:
     """A file that is coming, and the hash of what is there of it."""
 
     def __init__(self, file: RemoteFile, path: Path, advance: Advance) -> None:
-        self.file, self._advance = file, advance
+        self.file, self._path, self._advance = file, path, advance
         self.size = 0
         self._out: BinaryIO = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - closed by __exit__
         self._digest = _new_digest(file)
@@ -88,13 +88,15 @@ class _Partial:
             raise ModelDownloadError(
                 f"{self.file.repository}: {self.file.name} is longer than the hub says; pull it again later"
             )
-        self._out.write(block)
+        with _disk_told(self.file, self._path):
+            self._out.write(block)
         self._count(block)
 
     def restart(self) -> None:
         """Nothing of it is any good."""
-        self._out.seek(0)
-        self._out.truncate()
+        with _disk_told(self.file, self._path):
+            self._out.seek(0)
+            self._out.truncate()
         self._advance(-self.size)
         self.size, self._digest = 0, _new_digest(self.file)
 
@@ -227,7 +229,7 @@ def _locked(lock: Path, file: RemoteFile, notice: Notice) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_told(file: RemoteFile, blob: Path) -> Iterator[None]:
+def _disk_told(file: RemoteFile, path: Path) -> Iterator[None]:
     """A disk that fails as one line."""
     try:
         yield
@@ -239,5 +241,5 @@ def _disk_told(file: RemoteFile, blob: Path) -> Iterator[None]:
             else "check that folder, or set HF_HUB_CACHE to another one"
         )
         raise ModelDownloadError(
-            f"{file.name} cannot be stored in {blob.parent}: {error.strerror or error}; {remedy}"
+            f"{file.name} cannot be stored in {path.parent}: {error.strerror or error}; {remedy}"
         ) from None

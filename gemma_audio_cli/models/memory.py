@@ -26,7 +26,7 @@ if sys.platform == "win32":
         import ctypes
 
         class Status(ctypes.Structure):
-            _fields_ = [  # noqa: RUF012 - ctypes wants it so
+            _fields_ = [
                 ("length", ctypes.c_ulong),
                 ("load", ctypes.c_ulong),
                 *((name, ctypes.c_ulonglong) for name in ("total", "free", "a", "b", "c", "d", "e")),

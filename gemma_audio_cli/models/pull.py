@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_audio_cli.errors import ModelDownloadError, ModelNotFoundError, UsageError
+from gemma_audio_cli.errors import HubUnreachableError, ModelDownloadError, ModelNotFoundError, UsageError
 from gemma_audio_cli.models import names, store
 from gemma_audio_cli.models.catalogue import known
 from gemma_audio_cli.models.fetch import Advance, Notice, fetch, unfinished
@@ -63,6 +63,8 @@ def plan(spec: Spec, projector: str | None = None) -> Plan:
     for repository in repositories:
         try:
             return _choose(listing(repository), spec, projector)
+        except HubUnreachableError:
+            raise
         except ModelDownloadError as error:
             refusal = refusal or error
     assert refusal is not None

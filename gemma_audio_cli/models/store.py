@@ -281,10 +281,10 @@ def _pair(repository: str, folder: Path, found: list[str], text: names.TextFiles
 def _is_ours(text: Path) -> bool:
     """Is this a Gemma 4 model? The cache holds what other programs have fetched too."""
     from gemma_audio_cli.errors import ModelError
-    from gemma_audio_cli.models.gguf_header import read_header
+    from gemma_audio_cli.models.gguf_header import architecture
 
     with suppress(ModelError):
-        return read_header(text, metadata_only=True).text("general.architecture") == "gemma4"
+        return architecture(text) == "gemma4"
     return False
 
 
@@ -293,3 +293,13 @@ def _snapshot_of(path: Path) -> Path | None:
         if _COMMIT.fullmatch(parent.name) and parent.parent.name == "snapshots":
             return parent
     return None
+
+
+def spec_of(path: Path) -> Spec | None:
+    """What to pull to get a pulled file again; None for other files."""
+    snapshot = _snapshot_of(path)
+    if snapshot is None:
+        return None
+    repository = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+    kind = None if names.is_mmproj(path.name) else names.label(path.name)
+    return Spec(repository, kind or None) if names.is_spec(repository) else None
