@@ -2,8 +2,8 @@
 
     model = "e2b"     # comment    ──set_value(path, "model", "e4b")──►    model = "e4b"     # comment
 
-The file is flat TOML by nature; keys inside of tables are none of our settings and are left alone. The new text must read
-back as what was meant, else nothing is written.
+The file is flat TOML by nature; keys inside of tables are none of our settings and are left alone. The new
+text must read back as what was meant, else nothing is written.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _edited(text: str, key: str, value: Value | None) -> str:
 
 def _tail(rest: str) -> str:
     """What follows a value on its line: white space and a comment."""
-    string = r'''"(?:[^"\\]|\\.)*"|'[^']*\''''
+    string = r""""(?:[^"\\]|\\.)*"|'[^']*\'"""
     found = re.match(rf"(?:{string}|[^\"'#\r\n]*?)(\s*(?:#[^\r\n]*)?[\r\n]*)$", rest)
     return found.group(1) if found else "\n"
 

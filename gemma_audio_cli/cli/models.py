@@ -40,7 +40,9 @@ app = typer.Typer(
 )
 
 _NAME = typer.Argument(..., metavar="MODEL", help="e2b, e4b, 12b or OWNER/REPOSITORY, perhaps with :TYPE.")
-_ANY = typer.Argument(None, metavar="[MODEL]", help="As after -m; default: the one in use.", show_default=False)
+_ANY = typer.Argument(
+    None, metavar="[MODEL]", help="As after -m; default: the one in use.", show_default=False
+)
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 
@@ -159,7 +161,9 @@ def remove_model(name: str = _NAME, quiet: bool = QUIET) -> None:
             say(f"{pulled.spec} of {pulled.repository} is removed, {size(freed)} are free again")
             configured = config.load().model
             if configured and names.is_spec(configured) and store.find(names.parse_spec(configured)) is None:
-                say(f"the settings name {configured}, which is not here now; choose another: models use MODEL")
+                say(
+                    f"the settings name {configured}, which is not here now; choose another: models use MODEL"
+                )
 
 
 @app.command("use")
@@ -201,7 +205,9 @@ def _pulled(spec: Spec) -> Pulled:
     from gemma_audio_cli.models import store
 
     if not store.repositories_of(spec):
-        raise UsageError(f"{spec.name!r} is no model that can be pulled or removed; see gemma-audio models list")
+        raise UsageError(
+            f"{spec.name!r} is no model that can be pulled or removed; see gemma-audio models list"
+        )
     found = store.find(spec)
     if found is None:
         raise ModelNotFoundError(f"model {spec} is not on this machine; see gemma-audio models list")

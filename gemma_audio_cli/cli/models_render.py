@@ -88,10 +88,12 @@ def list_lines(values: dict[str, Any]) -> list[str]:
         return "" if fits is None else "" if fits else "too large for this machine"
 
     lines = ["Here:", ""]
-    rows = [("demo", "", "", "inside the package: digits and a few commands")]
+    rows: list[tuple[str, ...]] = [("demo", "", "", "inside the package: digits and a few commands")]
     for model in values["pulled"]:
         where = "" if "/" in model["model"] else model["repository"]
-        rows.append((model["model"], size(model["bytes"]), size(model["memory"]), where, verdict(model["fits"])))
+        rows.append(
+            (model["model"], size(model["bytes"]), size(model["memory"]), where, verdict(model["fits"]))
+        )
     lines += _table([("model", "on disk", "memory", ""), *rows])
     lines += ["", "To be had (gemma-audio models pull MODEL; sizes are about right):", ""]
     rows = [("model", "to load", "memory", "", "")]
@@ -104,7 +106,10 @@ def list_lines(values: dict[str, Any]) -> list[str]:
     for model in values["catalogue"]:
         if model["unfinished_bytes"]:
             came = size(model["unfinished_bytes"])
-            lines += ["", f"{model['alias']}: {came} came before a pull was interrupted; the same pull goes on"]
+            lines += [
+                "",
+                f"{model['alias']}: {came} came before a pull was interrupted; the same pull goes on",
+            ]
     memory = f"{size(values['memory'])} of memory" if values["memory"] else "memory not known"
     how = "by the settings" if values["configured"] else "the best that is here"
     lines += ["", f"Without -m: {values['default']} ({how}). {memory}. Models lie in {values['folder']}."]
@@ -130,7 +135,10 @@ def _text_pairs(facts: TextFacts) -> Iterable[tuple[str, object]]:
     yield "name", facts.name
     yield "architecture", facts.architecture
     yield "licence", facts.licence
-    yield "parameters", f"{facts.parameters / 1e9:.2f} billion" if facts.parameters > 1e8 else f"{facts.parameters:,}"
+    yield (
+        "parameters",
+        f"{facts.parameters / 1e9:.2f} billion" if facts.parameters > 1e8 else f"{facts.parameters:,}",
+    )
     yield "types", _shares(facts.types)
     layers = facts.layers
     if facts.kv_layers is not None and facts.kv_layers != layers:

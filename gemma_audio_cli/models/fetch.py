@@ -2,10 +2,11 @@
 
     SHA256.incomplete, under a lock ──bytes, hashed as they come──► fsync ──hash agrees──► SHA256
 
-huggingface_hub has a download of its own, which starts anew after an interruption and does not look at the hash; files
-here have gigabytes, so this keeps what came. A broken connection is taken up again where it broke, some times at once
-and by the next pull after that. The lock is the one huggingface_hub takes, so that its programs wait too; where a lock
-does not hold (some network disks), what two of them mixed up does not have the hash and gets no name.
+huggingface_hub has a download of its own, which starts anew after an interruption and does not look at the
+hash; files here have gigabytes, so this keeps what came. A broken connection is taken up again where it
+broke, some times at once and by the next pull after that. The lock is the one huggingface_hub takes, so that
+its programs wait too; where a lock does not hold (some network disks), what two of them mixed up does not
+have the hash and gets no name.
 """
 
 from __future__ import annotations
@@ -147,8 +148,7 @@ class _Broken(Exception):
 
 def _stream(coming: _Partial) -> None:
     """One connection: from where the file stands to its end."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session, hf_raise_for_status
+    from huggingface_hub import constants, get_session, hf_raise_for_status
 
     if constants.HF_HUB_OFFLINE:
         from huggingface_hub.errors import OfflineModeIsEnabled
@@ -159,7 +159,11 @@ def _stream(coming: _Partial) -> None:
         headers["Range"] = f"bytes={coming.size}-"
     try:
         with get_session().stream(
-            "GET", coming.file.url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, follow_redirects=True
+            "GET",
+            coming.file.url,
+            headers=headers,
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+            follow_redirects=True,
         ) as answer:
             if answer.status_code in _TRANSIENT:
                 raise _Broken(OSError(f"it answered {answer.status_code}"))

@@ -2,9 +2,9 @@
 
     "GGUF" version n_tensors n_values │ key type value … │ name shape type offset … │ data
 
-The gguf package's reader keeps every token of a vocabulary as an array of its own (seconds, and gigabytes for a file that
-lies about its sizes) and answers damage with whatever exception comes first; this one skips what is long, checks every
-length against the file's, and names file and tensor.
+The gguf package's reader keeps every token of a vocabulary as an array of its own (seconds, and gigabytes for
+a file that lies about its sizes) and answers damage with whatever exception comes first; this one skips what
+is long, checks every length against the file's, and names file and tensor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gemma_audio_cli.errors import ModelFileError, ModelFormatError
 from gemma_audio_cli.models.names import printable
@@ -170,8 +170,8 @@ class _Reader:
                 raise self.damaged(f"the tensor {name} does not lie as its type needs")
             if tensor.offset + n_bytes > self._size:
                 raise ModelFormatError(
-                    f"{self._path}: the file ends before the end of tensor {printable(name)}: it is truncated "
-                    "(incomplete download?); get it again"
+                    f"{self._path}: the file ends before the end of tensor {printable(name)}: it is "
+                    "truncated (incomplete download?); get it again"
                 )
             found[name] = Tensor(name, qtype.name, shape, tensor.offset, n_bytes)
         return found
@@ -214,7 +214,7 @@ class _Reader:
             raise self._short()
         return self._bytes(int(length)).decode("utf-8", "replace")
 
-    def _unpack(self, form: str) -> tuple[Scalar, ...]:
+    def _unpack(self, form: str) -> tuple[Any, ...]:
         form = "<" + form
         return struct.unpack(form, self._bytes(struct.calcsize(form)))
 

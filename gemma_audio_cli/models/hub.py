@@ -2,8 +2,8 @@
 
     "owner/name" ──► Listing(commit, files with sizes and hashes)
 
-Token, mirror (HF_ENDPOINT) and offline mode are huggingface_hub's own settings. What comes over the network is hostile:
-names and hashes that could become other paths than they should are left out.
+Token, mirror (HF_ENDPOINT) and offline mode are huggingface_hub's own settings. What comes over the network
+is hostile: names and hashes that could become other paths than they should are left out.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def host() -> str:
 
 def headers() -> dict[str, str]:
     """What every request carries: who asks, and the person's token."""
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
 
     from gemma_audio_cli import __version__
 
@@ -127,7 +127,8 @@ def told(what: str) -> Iterator[None]:
         if is_transport(error):  # some are ValueErrors too
             raise unreachable(what, error) from None
         raise ModelDownloadError(
-            f"{what}: {host()} did not answer as a model hub does; check the name, and HF_ENDPOINT if it is set"
+            f"{what}: {host()} did not answer as a model hub does; check the name, and HF_ENDPOINT "
+            "if it is set"
         ) from None
     except Exception as error:
         if not is_transport(error):
@@ -139,7 +140,8 @@ def unreachable(what: str, error: BaseException) -> HubUnreachableError:
     """The network failed, for good."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return HubUnreachableError(
-        f"{what}: {host()} cannot be reached ({reason[:200]}); check the network, and HF_ENDPOINT if it is set"
+        f"{what}: {host()} cannot be reached ({reason[:200]}); check the network, and HF_ENDPOINT "
+        "if it is set"
     )
 
 

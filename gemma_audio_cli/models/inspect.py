@@ -1,4 +1,4 @@
-"""What the files of a model say of themselves, what follows from their tensors, and whether this engine runs them.
+"""What the files of a model say of themselves, what follows from it, and whether this engine runs them.
 
 Widths are those of the tensors: keys about them are wrong in some public files.
 """
@@ -101,12 +101,13 @@ def inspect(pair: ModelPair) -> Report:
     if audio:
         report.audio = _audio_facts(audio[0])
         _judge_audio(report, report.audio, audio[0])
-    if report.text and report.audio and report.text.width and report.audio.output_width:
-        if report.text.width != report.audio.output_width:
-            report.problems.append(
-                f"{pair.mmproj} gives embeddings of width {report.audio.output_width}, {pair.text} takes "
-                f"{report.text.width}: they do not belong together; get the projector of this model"
-            )
+    takes = report.text.width if report.text else None
+    gives = report.audio.output_width if report.audio else None
+    if takes and gives and takes != gives:
+        report.problems.append(
+            f"{pair.mmproj} gives embeddings of width {gives}, {pair.text} takes {takes}: they do not belong "
+            "together; get the projector of this model"
+        )
     return report
 
 
@@ -189,7 +190,9 @@ def _judge_text(report: Report, facts: TextFacts, headers: list[Header]) -> None
     path, tensors = headers[0].path, _tensors(headers)
     say = report.problems.append
     if facts.architecture != "gemma4":
-        say(f"{path}: the architecture is {facts.architecture}, this engine runs gemma4; choose another model")
+        say(
+            f"{path}: the architecture is {facts.architecture}, this engine runs gemma4; choose another model"
+        )
         return
     count = headers[0].number("split.count")
     if (count or 1) != len(headers):
@@ -221,8 +224,8 @@ def _judge_audio(report: Report, facts: AudioFacts, header: Header) -> None:
         return
     if facts.projector not in ("gemma4a", "gemma4ua"):
         say(
-            f"{path}: its projector is {facts.projector or 'not for sound'}, this engine runs gemma4a and gemma4ua; "
-            "get the projector of a model that hears"
+            f"{path}: its projector is {facts.projector or 'not for sound'}, this engine runs gemma4a and "
+            "gemma4ua; get the projector of a model that hears"
         )
         return
     if facts.output_width is None:
@@ -234,7 +237,7 @@ def _judge_audio(report: Report, facts: AudioFacts, header: Header) -> None:
     stated = header.number("clip.audio.projection_dim")
     if stated is not None and facts.output_width not in (None, stated):
         report.notes.append(
-            f"clip.audio.projection_dim says {stated}, the tensors {facts.output_width}: the tensors are right"
+            f"clip.audio.projection_dim says {stated}, the tensors {facts.output_width}, which is right"
         )
     _judge_types(report, path, (t for t in header.tensors.values() if t.name.startswith(("a.", "mm.a."))))
 

@@ -33,7 +33,9 @@ if sys.platform == "win32":
             ]
 
         status = Status(length=ctypes.sizeof(Status))
-        return int(status.total) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+        return (
+            int(status.total) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+        )
 else:
 
     def _installed() -> int | None:

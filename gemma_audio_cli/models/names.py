@@ -102,7 +102,7 @@ def is_mmproj(name: str) -> bool:
 
 
 def is_text_model(name: str) -> bool:
-    """A GGUF that is no projector, and no helper that lies beside models (drafts, statistics of quantisation)."""
+    """A GGUF that is no projector, and no helper that lies beside models (drafts, statistics)."""
     words = set(re.split(r"[-._/\s]+", name.lower()))
     return is_gguf(name) and not is_mmproj(name) and not words & {"mtp", "assistant", "draft", "imatrix"}
 
@@ -147,7 +147,9 @@ def text_models(names: Iterable[str]) -> list[TextFiles]:
     return [TextFiles(parts, label(parts[0])) for parts in sorted(sets) if present.issuperset(parts)]
 
 
-def choose_text(models: Sequence[TextFiles], quant: str | None, prefer: Sequence[str] = ()) -> TextFiles | None:
+def choose_text(
+    models: Sequence[TextFiles], quant: str | None, prefer: Sequence[str] = ()
+) -> TextFiles | None:
     """The model of the weight type (or file name) that is asked for; else the first preferred one."""
     if quant is not None:
         wanted = quant.upper()

@@ -2,7 +2,8 @@
 
     "e2b:Q8_0" ──listing──► Plan(text parts, projector) ──room?──► fetch each ──► names in the snapshot
 
-The catalogue says which repositories to ask; what is there, how large it is and what it must hash to says the hub.
+The catalogue says which repositories to ask; what is there, how large it is and what its hash must be says
+the hub.
 """
 
 from __future__ import annotations
@@ -97,9 +98,10 @@ def check_room(wanted: Plan) -> None:
     folder = store.cache_folder()
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     need, free = wanted.missing_bytes(), shutil.disk_usage(there).free
-    if need and need + _MARGIN > free:
+    room = max(0, free - _MARGIN)
+    if need > room:
         raise ModelDownloadError(
-            f"{wanted.repository}: {_gb(need)} are to come, but {folder} has room for {_gb(max(0, free - _MARGIN))}; "
+            f"{wanted.repository}: {_gb(need)} are to come, but {folder} has room for {_gb(room)}; "
             "make room there, or set HF_HUB_CACHE to a folder on another disk"
         )
 
@@ -133,7 +135,12 @@ def _blob(file: RemoteFile) -> Path:
 
 
 def _lock(file: RemoteFile) -> Path:
-    return store.cache_folder() / ".locks" / store.repository_folder(file.repository).name / f"{file.blob_name}.lock"
+    return (
+        store.cache_folder()
+        / ".locks"
+        / store.repository_folder(file.repository).name
+        / f"{file.blob_name}.lock"
+    )
 
 
 def _published(file: RemoteFile) -> Path | None:

@@ -2,10 +2,11 @@
 
     alias, repository, path or nothing ──► ModelPair(text, mmproj)
 
-`-m` takes an alias (`demo`, or `e2b`, `e4b`, `12b` once pulled), `owner/repository[:TYPE]` of the hub once pulled, a
-text GGUF, or a folder with one pair. Nothing named is the best model that was pulled, else the demo model. The projector is found
-beside the text model by its name (`mmproj` somewhere in it); the one whose name agrees with the model's wins, and what
-is not clear is an error. Of a text model in parts (-00001-of-00003) the first part stands for all.
+`-m` takes an alias (`demo`, or `e2b`, `e4b`, `12b` once pulled), `owner/repository[:TYPE]` of the hub once
+pulled, a text GGUF, or a folder with one pair. Nothing named is the best model that was pulled, else the demo
+model. The projector is found beside the text model by its name (`mmproj` somewhere in it); the one whose name
+agrees with the model's wins, and what is not clear is an error. Of a text model in parts (-00001-of-00003)
+the first part stands for all.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def demo_sample() -> Path | None:
 
 
 def _by_name(name: str | None) -> ModelPair | None:
-    """The model of an alias or a repository, None: the best there is; None where the name can only be a path."""
+    """The model of an alias or a repository; of None the best there is. None where it can only be a path."""
     from gemma_audio_cli.models import store
 
     if name == DEMO:
@@ -90,11 +91,12 @@ def _by_name(name: str | None) -> ModelPair | None:
         return None
     pulled = store.find(spec)
     if pulled is None:
-        raise ModelNotFoundError(
-            f"model {spec} is not on this machine; gemma-audio models pull {spec} gets it"
-            if not spec.is_repository
-            else f"there is no file {name}, and no model of that name was pulled; gemma-audio models pull {spec} gets it"
+        what = (
+            f"there is no file {name}, and no such model was pulled"
+            if spec.is_repository
+            else (f"model {spec} is not on this machine")
         )
+        raise ModelNotFoundError(f"{what}; gemma-audio models pull {spec} gets it")
     return ModelPair(pulled.text, pulled.mmproj)
 
 

@@ -5,9 +5,9 @@
                                     /blobs/SHA256            contents; SHA256.incomplete while it comes
                                     /sha256/COMMIT/FILE      the hash as text, only where links cannot be made
 
-Why not a folder of our own: a model that llama.cpp, transformers or `hf download` has fetched is found here and not fetched
-twice, HF_HOME and HF_HUB_CACHE move everything at once, and the name of a blob is the hash that it must have. What is
-pulled is what lies here whole: there is no list beside it that could disagree.
+Why not a folder of our own: a model that another program of the hub has fetched is found here and not fetched
+twice, HF_HOME and HF_HUB_CACHE move everything at once, and the name of a blob is the hash that it must have.
+What is pulled is what lies here whole: there is no list beside it that could disagree.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def set_main(repository: str, commit: str) -> None:
 
 
 def remove(pulled: Pulled) -> int:
-    """Removes a text model, and its projector if no other text model is left for it; bytes that are free now."""
+    """Removes a text model, and its projector with the last one; bytes that are free now."""
     folder = repository_folder(pulled.repository)
     before = _disk_bytes(folder)
     gone = [path.name for path in pulled.parts]

@@ -36,7 +36,8 @@ def verify(path: Path, advance: Callable[[int], None]) -> Iterator[tuple[str, bo
             known = f"sha256 {found[:12]}... as the hub said"
             if found != recorded:
                 sound = False
-                yield f"{path}: its hash is {found[:12]}..., not {recorded[:12]}...: it is damaged; {_remedy(path)}", False
+                wrong = f"its hash is {found[:12]}..., not {recorded[:12]}...: it is damaged"
+                yield f"{path}: {wrong}; {_remedy(path)}", False
         else:
             advance(path.stat().st_size)
         tensors = read_header(path).tensors

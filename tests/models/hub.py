@@ -1,11 +1,11 @@
-"""A hub on this machine: the parts of the Hugging Face hub's protocol that a pull uses, with faults on demand.
+"""A hub on this machine: the parts of the protocol that a pull uses, with faults on demand.
 
     with Hub({"owner/name": {"model.gguf": b"..."}}) as hub:
         hub.faults.cut_after = 100_000
         run(env=hub.environment(cache))
 
     GET  /api/models/REPO[/revision/REV][?blobs=true]    listing with sizes and hashes
-    GET, HEAD  /REPO/resolve/REV/FILE                    the file, or a redirect to where it is stored; ranges work
+    GET, HEAD  /REPO/resolve/REV/FILE                    the file, or a redirect to it; ranges work
     GET, HEAD  /cdn/SHA256                               where files are stored
 """
 
@@ -138,15 +138,14 @@ class _Handler(BaseHTTPRequestHandler):
         hub.requests.append((self.command, path, self.headers.get("Range")))
         faults = hub.faults
         try:
-            if faults.token and self.headers.get("Authorization") != f"Bearer {faults.token}":
-                if not path.startswith("/cdn/"):  # signed addresses need no token
-                    self._refuse(401, "RepoNotFound")
-                    return
-            if faults.status:
+            stored = path.startswith("/cdn/")  # signed addresses need no token
+            if faults.token and not stored and self.headers.get("Authorization") != f"Bearer {faults.token}":
+                self._refuse(401, "RepoNotFound")
+            elif faults.status:
                 self._refuse(faults.status, faults.error_code)
             elif path.startswith("/api/models/"):
                 self._listing(path.removeprefix("/api/models/"))
-            elif path.startswith("/cdn/"):
+            elif stored:
                 self._stored(path.removeprefix("/cdn/"))
             elif "/resolve/" in path:
                 self._resolve(path)
@@ -168,7 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
         for name, data in files.items():
             siblings.append(self._entry(name, data))
         siblings += [self._entry(name, b"GGUF") for name in self.hub.faults.names]
-        answer = {"id": repository, "modelId": repository, "sha": self.hub.commit(repository), "siblings": siblings}
+        answer = {
+            "id": repository,
+            "modelId": repository,
+            "sha": self.hub.commit(repository),
+            "siblings": siblings,
+        }
         self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _entry(self, name: str, data: bytes) -> dict[str, object]:
@@ -231,7 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             headers = headers | {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
         self.send_response(status)
-        for key, value in (headers | {"Content-Length": str(len(data) - start), "Accept-Ranges": "bytes"}).items():
+        for key, value in (
+            headers | {"Content-Length": str(len(data) - start), "Accept-Ranges": "bytes"}
+        ).items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "HEAD":
