@@ -31,6 +31,8 @@ Notice = Callable[[str], None]
 _BLOCK = 1 << 20
 _TRIES = 5
 """Broken connections in a row that brought nothing."""
+_PAUSE = 0.25
+"""Seconds before the next connection, doubled by each that brings nothing."""
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -135,7 +137,7 @@ def _complete(coming: _Partial) -> None:
             if failures > _TRIES:
                 what = f"{coming.file.repository}: {coming.file.name}"
                 raise hub.unreachable(what, broken.reason) from None
-            time.sleep(min(8.0, 0.25 * 2**failures))
+            time.sleep(min(8.0, _PAUSE * 2**failures))
 
 
 class _Broken(Exception):

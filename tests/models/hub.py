@@ -1,12 +1,12 @@
 """A hub on this machine: the parts of the protocol that a pull uses, with faults on demand.
 
-    with Hub({"owner/name": {"model.gguf": b"..."}}) as hub:
-        hub.faults.cut_after = 100_000
-        run(env=hub.environment(cache))
+with Hub({"owner/name": {"model.gguf": b"..."}}) as hub:
+    hub.faults.cut_after = 100_000
+    run(env=hub.environment(cache))
 
-    GET  /api/models/REPO[/revision/REV][?blobs=true]    listing with sizes and hashes
-    GET, HEAD  /REPO/resolve/REV/FILE                    the file, or a redirect to it; ranges work
-    GET, HEAD  /cdn/SHA256                               where files are stored
+GET  /api/models/REPO[/revision/REV][?blobs=true]    listing with sizes and hashes
+GET, HEAD  /REPO/resolve/REV/FILE                    the file, or a redirect to it; ranges work
+GET, HEAD  /cdn/SHA256                               where files are stored
 """
 
 from __future__ import annotations
