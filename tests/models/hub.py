@@ -1,12 +1,15 @@
 """A hub on this machine: the parts of the protocol that a pull uses, with faults on demand.
 
-with Hub({"owner/name": {"model.gguf": b"..."}}) as hub:
-    hub.faults.cut_after = 100_000
-    run(env=hub.environment(cache))
+    with Hub({"owner/name": {"model.gguf": b"..."}}) as hub:
+        hub.faults.cut_after = 100_000
+        run(env=hub.environment(cache))
 
-GET  /api/models/REPO[/revision/REV][?blobs=true]    listing with sizes and hashes
-GET, HEAD  /REPO/resolve/REV/FILE                    the file, or a redirect to it; ranges work
-GET, HEAD  /cdn/SHA256                               where files are stored
+    GET  /api/models/REPO[/revision/REV][?blobs=true]    listing with sizes and hashes
+    GET  /api/models/REPO/tree/REV                       the same, as huggingface_hub's snapshots want it
+    GET, HEAD  /REPO/resolve/REV/FILE                    the file, or a redirect to it; ranges work
+    GET, HEAD  /cdn/SHA256                               where files are stored
+
+Files ending in .gguf are large files with a SHA-256, as on the hub; others lie in git itself.
 """
 
 from __future__ import annotations
@@ -163,6 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.faults.nonsense:
             self._send(200, b"<html>Please log in to the network", {"Content-Type": "text/html"})
             return
+        if "/tree/" in rest:
+            tree = [self._branch(name, data) for name, data in files.items()]
+            self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
+            return
         siblings = []
         for name, data in files.items():
             siblings.append(self._entry(name, data))
@@ -180,6 +187,13 @@ class _Handler(BaseHTTPRequestHandler):
         if name.endswith(".gguf"):
             oid = self.hub.faults.oid or hashlib.sha256(data).hexdigest()
             entry["lfs"] = {"sha256": oid, "size": len(data), "pointerSize": 134}
+        return entry
+
+    def _branch(self, name: str, data: bytes) -> dict[str, object]:
+        sha256 = hashlib.sha256(data).hexdigest()
+        entry: dict[str, object] = {"type": "file", "path": name, "size": len(data), "oid": _git_sha1(data)}
+        if name.endswith(".gguf"):
+            entry["lfs"] = {"oid": sha256, "size": len(data), "pointerSize": 134}
         return entry
 
     def _resolve(self, path: str) -> None:
