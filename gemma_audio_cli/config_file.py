@@ -34,11 +34,11 @@ def set_value(path: Path, key: str, value: Value | None) -> None:
     after.pop(key, None)
     if value is not None:
         after[key] = value
-    if after == before:
+    if repr(after) == repr(before):  # 1 is not True here
         return
     new = _edited(old, key, value)
-    if _parse(new, path) != after:
-        raise UsageError(f"{path}: {key} is written over several lines there; change it by hand")
+    if not _reads_as(new, after):
+        raise UsageError(f"{path}: {key} is written in a way there that cannot be edited; change it by hand")
     path.parent.mkdir(parents=True, exist_ok=True)
     with AtomicFile(path) as file:
         file.write(new)
@@ -60,9 +60,9 @@ def toml_literal(value: Value) -> str:
 
 def _edited(text: str, key: str, value: Value | None) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
-    own = re.compile(rf"""^\s*(?:{re.escape(key)}|"{re.escape(key)}"|'{re.escape(key)}')\s*=\s*""")
-    table = next((i for i, line in enumerate(lines) if re.match(r"\s*\[", line)), len(lines))
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)  # splitlines() knows more ends of lines than TOML
+    own = re.compile(rf"""^[ \t]*(?:{re.escape(key)}|"{re.escape(key)}"|'{re.escape(key)}')[ \t]*=[ \t]*""")
+    table = next((i for i, line in enumerate(lines) if re.match(r"[ \t]*\[", line)), len(lines))
     for i, line in enumerate(lines[:table]):
         found = own.match(line)
         if found:
@@ -79,10 +79,18 @@ def _edited(text: str, key: str, value: Value | None) -> str:
     return "".join(lines)
 
 
+def _reads_as(text: str, meant: dict[str, Any]) -> bool:
+    try:
+        found = _parse(text, Path())
+    except UsageError:
+        return False
+    return found == meant and all(type(found[key]) is type(value) for key, value in meant.items())
+
+
 def _tail(rest: str) -> str:
     """What follows a value on its line: white space and a comment."""
     string = r""""(?:[^"\\]|\\.)*"|'[^']*\'"""
-    found = re.match(rf"(?:{string}|[^\"'#\r\n]*?)(\s*(?:#[^\r\n]*)?[\r\n]*)$", rest)
+    found = re.match(rf"(?:{string}|[^\"'#\n]*?)([ \t]*(?:#[^\n]*)?\r?\n?)$", rest)
     return found.group(1) if found else "\n"
 
 

@@ -76,6 +76,8 @@ class Hub:
         self.faults = Faults()
         self.requests: list[tuple[str, str, str | None]] = []
         """(method, path, Range) of all requests so far."""
+        self.tokens_at_storage = 0
+        """Requests that carried a token to where it does not belong."""
         self.sent = 0
         """Bytes of files that went out."""
         self._stopped = threading.Event()
@@ -88,6 +90,11 @@ class Hub:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    @property
+    def storage(self) -> str:
+        """The same under another name: large files lie on another host, which must not see the token."""
+        return self.url.replace("127.0.0.1", "localhost")
+
     def environment(self, cache: Path) -> dict[str, str]:
         """What a child process has to know."""
         return {
@@ -96,7 +103,7 @@ class Hub:
             "HF_HOME": str(cache.parent / "hf-home"),
             "HF_HUB_DOWNLOAD_TIMEOUT": "3",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
         }
 
     def commit(self, repository: str) -> str:
@@ -142,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         faults = hub.faults
         try:
             stored = path.startswith("/cdn/")  # signed addresses need no token
+            hub.tokens_at_storage += stored and "Authorization" in self.headers
             if faults.token and not stored and self.headers.get("Authorization") != f"Bearer {faults.token}":
                 self._refuse(401, "RepoNotFound")
             elif faults.status:
@@ -222,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Xet-Hash": sha256,
         }
         if faults.redirect:
-            self._send(302, b"", headers | {"Location": f"{self.hub.url}/cdn/{sha256}?signed=1&name={name}"})
+            self._send(302, b"", headers | {"Location": f"{self.hub.storage}/cdn/{sha256}?signed=1&name={name}"})
         else:
             self._file(name, data, headers)
 

@@ -242,6 +242,7 @@ def test_a_token_opens_what_is_closed(models, hub, cache):
     done = models("pull", "e2b", env={"HF_TOKEN": "hf_secret"})
     assert done.code == 0
     assert "hf_secret" not in done.err + done.out
+    assert (hub.count("/cdn/"), hub.tokens_at_storage) == (2, 0)
 
 
 def test_offline_in_one_line(models, hub):
