@@ -230,7 +230,8 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Xet-Hash": sha256,
         }
         if faults.redirect:
-            self._send(302, b"", headers | {"Location": f"{self.hub.storage}/cdn/{sha256}?signed=1&name={name}"})
+            place = f"{self.hub.storage}/cdn/{sha256}?signed=1&name={name}"
+            self._send(302, b"", headers | {"Location": place})
         else:
             self._file(name, data, headers)
 
