@@ -48,7 +48,7 @@ _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
 @app.command("list")
 def list_models(as_json: bool = _JSON) -> None:
-    """What models there are, which are here, and what this machine has room for."""
+    """Which models there are, are here, and fit this machine."""
     with exit_codes():
         from gemma_audio_cli.cli.models_render import list_lines, list_values
 
@@ -64,9 +64,10 @@ def pull_model(
     ),
     quiet: bool = QUIET,
 ) -> None:
-    """Get a model and its audio projector; what is here already is checked.
+    """Get a model and its audio projector.
 
-    An interrupted pull goes on where it stopped when the same command is given again.
+    What is here already is checked. An interrupted pull goes on where it stopped when the same command is
+    given again.
     """
     with exit_codes():
         from gemma_audio_cli.models import names, store
@@ -99,7 +100,7 @@ def pull_model(
 
 @app.command("path")
 def path_of_model(name: str = _ANY, mmproj: str = MMPROJ) -> None:
-    """Print the files of a model, the text model first."""
+    """Print the paths of a model's files."""
     with exit_codes():
         from gemma_audio_cli.models.names import part_paths
 
@@ -109,7 +110,7 @@ def path_of_model(name: str = _ANY, mmproj: str = MMPROJ) -> None:
 
 @app.command("show")
 def show_model(name: str = _ANY, mmproj: str = MMPROJ, as_json: bool = _JSON) -> None:
-    """What the files of a model say of themselves, and whether this program runs them.
+    """What a model's files hold, and whether they run here.
 
     Ends with 3 where it does not.
     """
@@ -127,9 +128,10 @@ def show_model(name: str = _ANY, mmproj: str = MMPROJ, as_json: bool = _JSON) ->
 
 @app.command("verify")
 def verify_model(name: str = _ANY, mmproj: str = MMPROJ, quiet: bool = QUIET) -> None:
-    """Check a model's files: their hashes, and that every tensor holds finite numbers.
+    """Check a model's files.
 
-    Ends with 3 where something is wrong.
+    Their hashes must be the hub's, and every tensor must hold finite numbers. Ends with 3 where something is
+    wrong.
     """
     with exit_codes():
         from gemma_audio_cli.cli.models_progress import verifying
@@ -148,7 +150,10 @@ def verify_model(name: str = _ANY, mmproj: str = MMPROJ, quiet: bool = QUIET) ->
 
 @app.command("remove")
 def remove_model(name: str = _NAME, quiet: bool = QUIET) -> None:
-    """Remove a pulled model from this disk; the projector goes with the last text model."""
+    """Remove a pulled model from this disk.
+
+    Its projector goes with the last text model of its repository.
+    """
     with exit_codes():
         from gemma_audio_cli import config
         from gemma_audio_cli.cli.models_render import size
@@ -170,7 +175,10 @@ def remove_model(name: str = _NAME, quiet: bool = QUIET) -> None:
 def use_model(
     name: str = typer.Argument(..., metavar="MODEL", help="As after -m."), quiet: bool = QUIET
 ) -> None:
-    """Use a model wherever none is named: writes `model` into config.toml."""
+    """Use a model wherever none is named.
+
+    Writes `model` into config.toml.
+    """
     with exit_codes():
         from gemma_audio_cli import config
         from gemma_audio_cli.config_file import set_value
