@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEMO_NOTICE = (
     "using the small demo model, which knows spoken digits and a few commands only; "
-    "get another with gemma-audio models pull e2b"
+    "choose another with -m, or get one: gemma-audio models pull e2b"
 )
 
 FILES = typer.Argument(..., metavar="FILE", help="Recordings; - is standard input.", show_default=False)

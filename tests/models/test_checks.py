@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import E2B
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
 
 from gemma_audio_cli.models.gguf_header import read_header
 from gemma_audio_cli.models.inspect import inspect
 from gemma_audio_cli.models.resolve import ModelPair
-from gemma_audio_cli.models.verify import verify
+from gemma_audio_cli.models.verify import _SCALES, finite_blocks, verify
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,10 +155,26 @@ def test_a_weight_that_is_no_number_is_named(pair, tensor_type, value):
     overwrite(path, tensor.offset, data)
     lines = findings(path)
     assert [good for _, good in lines] == [False]
+    place = "among 0 to 31" if tensor_type == "Q4_0" else "number 0"
     assert (
-        f"the tensor {tensor.name} ({tensor_type}) holds a value that is not finite, number 0" in lines[0][0]
+        f"the tensor {tensor.name} ({tensor_type}) holds a value that is not finite, {place}" in lines[0][0]
     )
     assert str(path) in lines[0][0]
+
+
+@pytest.mark.parametrize("kind", [*sorted(_SCALES), "BF16", "F16", "F32", "IQ2_XXS", "TQ1_0"])
+def test_finite_blocks_are_those_that_dequantise_to_finite_values(kind):
+    """Blocks of random bytes, and some whose every half is near the end of its range."""
+    qtype = GGMLQuantizationType[kind]
+    size = GGML_QUANT_SIZES[qtype][1]
+    dice = np.random.default_rng(3)
+    blocks = dice.integers(0, 256, (4000, size), dtype=np.uint8)
+    blocks[:1000, 1::2] |= 0x7B  # halves of the largest exponents, among them infinities and no numbers
+    with np.errstate(all="ignore"):
+        expected = np.isfinite(dequantize(blocks, qtype).reshape(len(blocks), -1)).all(axis=1)
+    assert expected.any()
+    assert not expected.all()
+    assert np.array_equal(finite_blocks(blocks, kind), expected)
 
 
 def test_every_value_is_looked_at(pair):
