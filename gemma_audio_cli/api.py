@@ -30,8 +30,8 @@ def transcribe(
     of it.
 
     Segments come as they are decoded. `engine` is used and left open; without one, `model` (alias or path,
-    None: the demo model) is opened for this call. `on_text` is told the text in pieces, `notice` what is odd
-    but no reason to stop.
+    None: the best pulled, else the demo model) is opened for this call. `on_text` is told the text in pieces,
+    `notice` what is odd but no reason to stop.
     """
     cut = cut or WindowOptions()
     opened = engine or Engine.open(model)

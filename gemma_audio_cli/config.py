@@ -53,6 +53,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 
+def load_file() -> dict[str, Any]:
+    """What config.toml says, unchecked."""
+    return _read(config_path())
+
+
 def load() -> Settings:
     """The settings of this process."""
     path = config_path()

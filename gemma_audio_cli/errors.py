@@ -7,6 +7,8 @@
     │   └── TooLongError           it does not fit into the model's context
     ├── ModelError                 no model to work with
     │   ├── ModelNotFoundError     no such file or alias, or its projector is not found or not clear
+    │   ├── ModelDownloadError     the hub does not give it, or it cannot be stored
+    │   │   └── HubUnreachableError    no network, or wanted offline
     │   ├── ModelFileError         the file cannot be opened or mapped
     │   ├── ModelFormatError       not a GGUF, truncated, or something in it has a wrong size, type or shape
     │   ├── UnsupportedModelError  a sound file of a kind this engine does not run
@@ -59,6 +61,14 @@ class ModelError(GemmaAudioError):
 
 class ModelNotFoundError(ModelError):
     """No such file or alias, or its projector is not found or not clear."""
+
+
+class ModelDownloadError(ModelError):
+    """The hub does not give a model's files, or they cannot be stored."""
+
+
+class HubUnreachableError(ModelDownloadError):
+    """The hub cannot be reached: no network, or offline mode is wanted."""
 
 
 class ModelFileError(ModelError):

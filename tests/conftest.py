@@ -45,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     # Threads that wait must not spin: beside other work on the machine that takes a hundred times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Models that were pulled on this machine are none of the tests' business.
+    os.environ["HF_HUB_CACHE"] = str(ROOT / "build" / "no-models")
 
 
 def make_model(folder: Path, *arguments: str) -> Model:

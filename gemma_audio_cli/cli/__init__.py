@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.cli import ask, bench, live, record, transcribe
+from gemma_audio_cli.cli import ask, bench, live, models, record, transcribe
 from gemma_audio_cli.cli.common import prepare_streams
 
 _HELP = """Speech to text and questions about recordings, on this machine.
@@ -20,7 +20,8 @@ _EXAMPLES = """Examples:
 
 \b
   gemma-audio transcribe talk.wav
-  gemma-audio transcribe -m gemma-4-E2B-it-Q4_0.gguf *.mp3
+  gemma-audio models pull e2b
+  gemma-audio transcribe -m e2b *.mp3
   gemma-audio ask "What is the first digit?" digits.wav
   gemma-audio live
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe -
@@ -46,6 +47,7 @@ app.command("live", epilog=live.EXAMPLES)(live.live)
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("record", epilog=record.EXAMPLES)(record.record)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
+models.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEMO_NOTICE = (
     "using the small demo model, which knows spoken digits and a few commands only; "
-    "choose another with -m FILE.gguf"
+    "choose another with -m, or get one: gemma-audio models pull e2b"
 )
 
 DEMO_WINDOW = 8.0
@@ -32,8 +32,8 @@ DEMO_WINDOW = 8.0
 
 FILES = typer.Argument(..., metavar="FILE", help="Recordings; - is standard input.", show_default=False)
 MODEL = typer.Option(
-    None, "-m", "--model", metavar="MODEL", help="The alias demo, a text GGUF, or a folder with a pair.",
-    show_default=False,
+    None, "-m", "--model", metavar="MODEL", show_default=False,
+    help="e2b, e4b, 12b, demo, OWNER/REPOSITORY[:TYPE], a text GGUF, or a folder with a pair.",
 )  # fmt: skip
 MMPROJ = typer.Option(
     None,

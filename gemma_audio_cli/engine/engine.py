@@ -71,7 +71,7 @@ class Engine:
         mmproj: str | os.PathLike[str] | None = None,
         options: EngineOptions | None = None,
     ) -> Engine:
-        """Open a model by alias or path, its projector found beside it; None: the demo model."""
+        """Open a model by alias or path, its projector found beside it; None: the best there is."""
         from gemma_audio_cli.models import resolve
 
         pair = resolve(model, mmproj)

@@ -218,6 +218,14 @@ class HeaderScan {
 
 } // namespace
 
+// More than that is a damaged file.
+static constexpr int64_t kMaxParts = 1000;
+
+// "-00002-of-00003.gguf" for number 1 (from 0) of 3.
+static std::string part_ending(int64_t number, int64_t count) {
+    return format("-%05d-of-%05d.gguf", (int)number + 1, (int)count);
+}
+
 // ---- metadata ----------------------------------------------------------------------------------------
 
 std::string TensorInfo::shape() const {
@@ -232,7 +240,12 @@ std::string TensorInfo::shape() const {
     return text + "]";
 }
 
-GgufFile::GgufFile(const std::string & path) : path_(path), map_(path) {
+GgufFile::GgufFile(const std::string & path) : GgufFile(path, OnePart{}) {
+    add_parts();
+    index_tensors();
+}
+
+GgufFile::GgufFile(const std::string & path, OnePart) : path_(path), map_(path) {
     HeaderScan(map_.data(), map_.size(), path_).run();
     gguf_init_params params = {/*no_alloc =*/true, /*ctx =*/nullptr};
     ctx_.reset(gguf_init_from_buffer(map_.data(), map_.size(), params));
@@ -255,8 +268,50 @@ GgufFile::GgufFile(const std::string & path) : path_(path), map_(path) {
                  path_.c_str(), info.name.c_str());
         }
         info.offset = data_start + offset;
+        info.map = &map_;
         info.data = map_.data() + info.offset;
         tensors_.push_back(std::move(info));
+    }
+}
+
+void GgufFile::add_parts() {
+    const int64_t count = has("split.count") ? get_int("split.count", 0, kMaxParts) : 1;
+    if (count <= 1) {
+        return;
+    }
+    const int64_t number = get_int("split.no", 0, count - 1);
+    if (number != 0) {
+        fail(GA_ERROR_FORMAT, "%s: this is part %lld of %lld; name the first part", path_.c_str(),
+             (long long)number + 1, (long long)count);
+    }
+    const std::string ending = part_ending(0, count);
+    if (path_.size() <= ending.size() || path_.compare(path_.size() - ending.size(), ending.size(), ending) != 0) {
+        fail(GA_ERROR_FORMAT, "%s: the first of %lld parts, but its name does not end in %s: the others are not found",
+             path_.c_str(), (long long)count, ending.c_str());
+    }
+    const std::string stem = path_.substr(0, path_.size() - ending.size());
+    for (int64_t i = 1; i < count; i++) {
+        more_.emplace_back(new GgufFile(stem + part_ending(i, count), OnePart{}));
+        const GgufFile & part = *more_.back();
+        if (part.get_int("split.no", 0, kMaxParts) != i || part.get_int("split.count", 0, kMaxParts) != count) {
+            fail(GA_ERROR_FORMAT, "%s: not part %lld of %lld of this model", part.path().c_str(), (long long)i + 1,
+                 (long long)count);
+        }
+        tensors_.insert(tensors_.end(), part.tensors_.begin(), part.tensors_.end());
+    }
+    const auto stated = find_int("split.tensors.count");
+    if (stated && *stated != (int64_t)tensors_.size()) {
+        fail(GA_ERROR_FORMAT, "%s: its parts hold %zu tensors, not %lld: one of them is of another model",
+             path_.c_str(), tensors_.size(), (long long)*stated);
+    }
+}
+
+void GgufFile::index_tensors() {
+    index_.reserve(tensors_.size());
+    for (size_t i = 0; i < tensors_.size(); i++) {
+        if (!index_.emplace(tensors_[i].name, i).second) { // ggml's reader has looked within each part
+            fail(GA_ERROR_FORMAT, "%s: two of its parts hold the tensor %s", path_.c_str(), tensors_[i].name.c_str());
+        }
     }
 }
 
@@ -429,8 +484,8 @@ std::vector<int64_t> GgufFile::get_ints(const std::string & key, size_t n, int64
 }
 
 const TensorInfo * GgufFile::find_tensor(const std::string & name) const {
-    const int64_t id = gguf_find_tensor(ctx_.get(), name.c_str());
-    return id < 0 ? nullptr : &tensors_[(size_t)id];
+    const auto found = index_.find(name);
+    return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
 } // namespace ga

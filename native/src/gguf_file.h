@@ -1,5 +1,8 @@
 // A GGUF file, mapped read-only: typed metadata and tensors whose place in the file has been checked.
 //
+// A model in parts, NAME-00001-of-0000N.gguf and so on, is one GgufFile: metadata is the first part's, tensors are those of
+// all parts, and each knows which mapping it lies in.
+//
 // ggml's reader parses the header; its typed getters abort on a wrong type, so every read here checks first and
 // throws an Error that names the file and the key or tensor.
 #pragma once
@@ -14,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace ga {
@@ -42,7 +46,8 @@ struct TensorInfo {
     ggml_type type = GGML_TYPE_F32;
     int64_t ne[4] = {1, 1, 1, 1}; // ggml order: ne[0] is the input dimension
     size_t n_bytes = 0;
-    size_t offset = 0; // from the start of the file
+    size_t offset = 0;             // from the start of its file
+    const FileMap * map = nullptr; // its file
     const uint8_t * data = nullptr;
 
     int64_t n_rows() const { return ne[1] * ne[2] * ne[3]; }
@@ -52,11 +57,10 @@ struct TensorInfo {
 
 class GgufFile {
   public:
-    // Throws GA_ERROR_IO or GA_ERROR_FORMAT.
+    // Opens the file, and the parts beside it where it is the first of several. Throws GA_ERROR_IO or GA_ERROR_FORMAT.
     explicit GgufFile(const std::string & path);
 
     const std::string & path() const { return path_; }
-    const FileMap & map() const { return map_; }
 
     bool has(const std::string & key) const;
     // Integers of any width and sign are accepted where a number fits; otherwise GA_ERROR_FORMAT.
@@ -81,12 +85,18 @@ class GgufFile {
     struct GgufDeleter {
         void operator()(gguf_context * ctx) const { gguf_free(ctx); }
     };
+    struct OnePart {};
+    GgufFile(const std::string & path, OnePart); // this file only
+    void add_parts();
+    void index_tensors();
     int64_t key_id(const std::string & key) const;
 
     std::string path_;
     FileMap map_;
     std::unique_ptr<gguf_context, GgufDeleter> ctx_;
-    std::vector<TensorInfo> tensors_;
+    std::vector<std::unique_ptr<GgufFile>> more_; // the other parts
+    std::vector<TensorInfo> tensors_;             // of all parts
+    std::unordered_map<std::string, size_t> index_;
 };
 
 } // namespace ga

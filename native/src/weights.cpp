@@ -71,8 +71,10 @@ WeightSet::~WeightSet() {
         ggml_backend_buffer_free(place.buffer);
         ggml_free(place.ctx);
     }
-    ggml_backend_buffer_free(mapped_.buffer);
-    ggml_free(mapped_.ctx);
+    for (auto & [map, buffer] : mapped_) {
+        ggml_backend_buffer_free(buffer);
+    }
+    ggml_free(mapped_ctx_);
 }
 
 const TensorInfo * WeightSet::find_checked(const std::string & name, std::initializer_list<int64_t> shape,
@@ -98,16 +100,16 @@ const TensorInfo * WeightSet::find_checked(const std::string & name, std::initia
 }
 
 ggml_context * WeightSet::context_for(ggml_backend_buffer_type_t buft) {
-    Place & place = buft ? places_[buft] : mapped_;
-    if (!place.ctx) {
+    ggml_context *& ctx = buft ? places_[buft].ctx : mapped_ctx_;
+    if (!ctx) {
         const size_t n_tensors = file_.tensors().size() + kExtraTensors;
         ggml_init_params params = {ggml_tensor_overhead() * n_tensors, nullptr, /*no_alloc =*/true};
-        place.ctx = ggml_init(params);
-        if (!place.ctx) {
+        ctx = ggml_init(params);
+        if (!ctx) {
             fail(GA_ERROR_OUT_OF_MEMORY, "no memory for tensor descriptions");
         }
     }
-    return place.ctx;
+    return ctx;
 }
 
 ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int64_t n_rows, Use use) {
@@ -268,7 +270,30 @@ void WeightSet::fill(const Item & item) {
             ggml_backend_tensor_set(tensor, halves.data(), 0, ggml_nbytes(tensor));
         }
     }
-    file_.map().forget(info.offset + start, n_bytes);
+    info.map->forget(info.offset + start, n_bytes);
+}
+
+void WeightSet::place_mapped() {
+    for (const Item & item : items_) {
+        if (!item.mapped) {
+            continue;
+        }
+        const TensorInfo & info = *item.info;
+        ggml_backend_buffer_t & buffer = mapped_[info.map];
+        if (!buffer) {
+            buffer = ggml_backend_cpu_buffer_from_ptr(const_cast<uint8_t *>(info.map->data()), info.map->size());
+            if (!buffer) {
+                fail(GA_ERROR_OUT_OF_MEMORY, "%s: no memory for the mapped weights", file_.path().c_str());
+            }
+            ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        }
+        const size_t row_offset = (size_t)item.first_row * ggml_row_size(info.type, info.ne[0]);
+        ggml_backend_tensor_alloc(buffer, item.tensor, const_cast<uint8_t *>(info.data) + row_offset);
+        bytes_mapped_ += ggml_nbytes(item.tensor);
+    }
+    if (mapped_ctx_) {
+        bytes_by_buffer_["mapped"] += bytes_mapped_;
+    }
 }
 
 void WeightSet::load(const std::function<void(float)> & progress) {
@@ -286,22 +311,7 @@ void WeightSet::load(const std::function<void(float)> & progress) {
         bytes_by_buffer_[ggml_backend_buft_name(buft)] += size;
         bytes_resident_ += size;
     }
-    if (mapped_.ctx) {
-        uint8_t * base = const_cast<uint8_t *>(file_.map().data());
-        mapped_.buffer = ggml_backend_cpu_buffer_from_ptr(base, file_.map().size());
-        if (!mapped_.buffer) {
-            fail(GA_ERROR_OUT_OF_MEMORY, "%s: no memory for the mapped weights", file_.path().c_str());
-        }
-        ggml_backend_buffer_set_usage(mapped_.buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-        for (const Item & item : items_) {
-            if (item.mapped) {
-                const size_t row_offset = (size_t)item.first_row * ggml_row_size(item.info->type, item.info->ne[0]);
-                ggml_backend_tensor_alloc(mapped_.buffer, item.tensor, base + item.info->offset + row_offset);
-                bytes_mapped_ += ggml_nbytes(item.tensor);
-            }
-        }
-        bytes_by_buffer_["mapped"] += bytes_mapped_;
-    }
+    place_mapped();
     size_t total = 1, done = 0;
     for (const Item & item : items_) {
         total += ggml_nbytes(item.tensor);

@@ -72,7 +72,9 @@ class WeightSet {
     ggml_tensor * declare(const TensorInfo & info, int64_t first_row, int64_t n_rows, Use use);
     const TensorInfo * find_checked(const std::string & name, std::initializer_list<int64_t> shape,
                                     bool required) const;
+    // Descriptions of what lies in buffers of a type; nullptr: of what stays mapped.
     ggml_context * context_for(ggml_backend_buffer_type_t buft);
+    void place_mapped();
     void fill(const Item & item);
     // Outputs of a packed matrix, shared among the engine's threads.
     void pack(const Item & item, const uint8_t * data);
@@ -82,7 +84,8 @@ class WeightSet {
     ggml_type bf16_as_ = GGML_TYPE_BF16;
     std::vector<Item> items_;
     std::map<ggml_backend_buffer_type_t, Place> places_;
-    Place mapped_;
+    ggml_context * mapped_ctx_ = nullptr; // tensors that are used where their file is mapped
+    std::map<const FileMap *, ggml_backend_buffer_t> mapped_;
     size_t bytes_resident_ = 0;
     size_t bytes_mapped_ = 0;
     std::map<std::string, size_t> bytes_by_buffer_;

@@ -118,6 +118,90 @@ void test_header_traps() {
     refused("a string longer than the file");
 }
 
+// Writes a model as parts beside each other, tensors dealt out in turn; the paths.
+std::vector<std::string> write_parts(const std::string & whole, const std::string & stem, int count,
+                                     const std::function<void(gguf_context *, int)> & edit = nullptr) {
+    ggml_context * data = nullptr;
+    const std::unique_ptr<gguf_context, decltype(&gguf_free)> from(
+        gguf_init_from_file(whole.c_str(), {/*no_alloc =*/false, &data}), gguf_free);
+    const std::unique_ptr<ggml_context, decltype(&ggml_free)> tensors(data, ggml_free);
+    const int64_t n = gguf_get_n_tensors(from.get());
+    std::vector<std::string> paths;
+    for (int i = 0; i < count; i++) {
+        const std::unique_ptr<gguf_context, decltype(&gguf_free)> part(gguf_init_empty(), gguf_free);
+        if (i == 0) {
+            gguf_set_kv(part.get(), from.get());
+        }
+        gguf_set_val_u16(part.get(), "split.no", (uint16_t)i);
+        gguf_set_val_u16(part.get(), "split.count", (uint16_t)count);
+        gguf_set_val_i32(part.get(), "split.tensors.count", (int32_t)n);
+        for (int64_t k = i; k < n; k += count) {
+            gguf_add_tensor(part.get(), ggml_get_tensor(tensors.get(), gguf_get_tensor_name(from.get(), k)));
+        }
+        if (edit) {
+            edit(part.get(), i);
+        }
+        paths.push_back(stem + ga::format("-%05d-of-%05d.gguf", i + 1, count));
+        gguf_write_to_file(part.get(), paths.back().c_str(), false);
+    }
+    return paths;
+}
+
+void test_parts_are_one_file() {
+    const TempFile file("whole.gguf");
+    testing::write_text_model({}, file.path());
+    const std::vector<std::string> paths = write_parts(file.path(), file.path() + ".set", 3);
+    const ga::GgufFile whole(file.path()), set(paths[0]);
+    CHECK(set.tensors().size() == whole.tensors().size(), "%zu tensors", set.tensors().size());
+    CHECK(set.get_int("gemma4.block_count", 1, 100) == 6, "metadata of the first part");
+    for (const ga::TensorInfo & info : whole.tensors()) {
+        const ga::TensorInfo * found = set.find_tensor(info.name);
+        CHECK(found && found->n_bytes == info.n_bytes && found->shape() == info.shape() &&
+                  std::memcmp(found->data, info.data, info.n_bytes) == 0 &&
+                  found->map->data() + found->offset == found->data,
+              "%s differs", info.name.c_str());
+    }
+
+    std::string text;
+    CHECK(thrown([&] { ga::GgufFile gguf(paths[1]); }, &text) == GA_ERROR_FORMAT, "the second part alone");
+    CHECK(text.find("name the first part") != std::string::npos, "%s", text.c_str());
+    const std::string elsewhere = file.path() + ".renamed";
+    std::filesystem::copy_file(paths[0], elsewhere, std::filesystem::copy_options::overwrite_existing);
+    CHECK(thrown([&] { ga::GgufFile gguf(elsewhere); }) == GA_ERROR_FORMAT, "a first part of another name");
+    std::filesystem::copy_file(paths[2], paths[1], std::filesystem::copy_options::overwrite_existing);
+    CHECK(thrown([&] { ga::GgufFile gguf(paths[0]); }, &text) == GA_ERROR_FORMAT, "the same part twice");
+    CHECK(text.find(paths[1]) != std::string::npos, "the wrong part is not named: %s", text.c_str());
+    std::filesystem::remove(paths[1]);
+    CHECK(thrown([&] { ga::GgufFile gguf(paths[0]); }, &text) == GA_ERROR_IO, "a missing part");
+    CHECK(text.find(paths[1]) != std::string::npos, "the missing part is not named: %s", text.c_str());
+    for (const std::string & path : {paths[0], paths[2], elsewhere}) {
+        std::filesystem::remove(path);
+    }
+}
+
+void test_parts_that_lie() {
+    const TempFile file("whole.gguf");
+    testing::write_text_model({}, file.path());
+    const auto refused = [&](const char * what, const std::function<void(gguf_context *, int)> & edit) {
+        const std::vector<std::string> paths = write_parts(file.path(), file.path() + ".set", 2, edit);
+        CHECK(thrown([&] { ga::GgufFile gguf(paths[0]); }) == GA_ERROR_FORMAT, "%s", what);
+        for (const std::string & path : paths) {
+            std::filesystem::remove(path);
+        }
+    };
+    refused("a count beyond reason",
+            [](gguf_context * part, int) { gguf_set_val_u32(part, "split.count", 4000000000u); });
+    refused("a count that is a string", [](gguf_context * part, int) { gguf_set_val_str(part, "split.count", "2"); });
+    refused("no number", [](gguf_context * part, int) { gguf_remove_key(part, "split.no"); });
+    refused("tensors that are not there",
+            [](gguf_context * part, int) { gguf_set_val_i32(part, "split.tensors.count", 7); });
+    refused("a second part that is whole", [](gguf_context * part, int i) {
+        if (i == 1) {
+            gguf_remove_key(part, "split.count");
+        }
+    });
+}
+
 } // namespace
 
 int main() {
@@ -127,5 +211,7 @@ int main() {
     test_no_gguf();
     test_truncation();
     test_header_traps();
+    test_parts_are_one_file();
+    test_parts_that_lie();
     return testing::result();
 }

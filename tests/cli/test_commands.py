@@ -338,7 +338,7 @@ def test_version(cli):
     assert cli("--version").out == f"gemma-audio {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("transcribe",), ("ask",)], ids=["root", "transcribe", "ask"])
+@pytest.mark.parametrize("command", [(), ("transcribe",), ("ask",), ("models",)], ids=str)
 def test_help_has_examples(cli, command):
     done = cli(*command, "--help")
     assert (done.code, done.err) == (0, "")

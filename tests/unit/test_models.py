@@ -84,8 +84,26 @@ def test_several_models_in_a_folder(folder):
 
 
 def test_an_alias_that_is_not_there_yet():
-    with pytest.raises(ModelNotFoundError, match="-m FILE"):
+    with pytest.raises(ModelNotFoundError, match="models pull e2b gets it"):
         resolve("e2b")
+
+
+def test_a_repository_that_is_not_there_yet():
+    with pytest.raises(ModelNotFoundError, match="models pull some/body:Q8_0 gets it"):
+        resolve("some/body:Q8_0")
+
+
+def test_a_model_in_parts_is_named_by_any_of_them(folder):
+    there = folder("a-Q8_0-00001-of-00002.gguf", "a-Q8_0-00002-of-00002.gguf", "mmproj-a-F16.gguf")
+    for name in ("a-Q8_0-00001-of-00002.gguf", "a-Q8_0-00002-of-00002.gguf", "."):
+        pair = resolve(there / name)
+        assert (pair.text.name, pair.mmproj.name) == ("a-Q8_0-00001-of-00002.gguf", "mmproj-a-F16.gguf")
+
+
+def test_a_part_that_lacks_is_named(folder):
+    there = folder("a-00001-of-00003.gguf", "a-00003-of-00003.gguf", "mmproj-a-F16.gguf")
+    with pytest.raises(ModelNotFoundError, match=r"a-00002-of-00003\.gguf is not beside it"):
+        resolve(there / "a-00001-of-00003.gguf")
 
 
 @pytest.mark.parametrize("name", [None, "demo"])

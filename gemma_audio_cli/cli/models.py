@@ -1,0 +1,233 @@
+"""`gemma-audio models`: what models there are, getting them, looking into them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gemma_audio_cli.cli.common import MMPROJ, QUIET, exit_codes, no_default, say
+from gemma_audio_cli.errors import HubUnreachableError, ModelNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.models.names import Spec
+    from gemma_audio_cli.models.resolve import ModelPair
+    from gemma_audio_cli.models.store import Pulled
+
+EXAMPLES = """Examples:
+
+\b
+  gemma-audio models list
+  gemma-audio models pull e2b
+  gemma-audio models pull e4b:Q8_0
+  gemma-audio models pull unsloth/gemma-4-E2B-it-GGUF:UD-Q4_K_XL
+  gemma-audio models use e2b
+  gemma-audio models verify e2b
+
+Models are kept in the cache of the Hugging Face hub; HF_HOME or HF_HUB_CACHE moves it, HF_TOKEN
+or `hf auth login` opens what needs a login, HF_ENDPOINT names a mirror.
+"""
+
+app = typer.Typer(
+    name="models",
+    help="List, get, check and choose models.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_NAME = typer.Argument(..., metavar="MODEL", help="e2b, e4b, 12b or OWNER/REPOSITORY, perhaps with :TYPE.")
+_ANY = typer.Argument(
+    None, metavar="[MODEL]", help="As after -m; default: the one in use.", show_default=False
+)
+_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+@app.command("list")
+def list_models(as_json: bool = _JSON) -> None:
+    """Which models there are, are here, and fit this machine."""
+    with exit_codes():
+        from gemma_audio_cli.cli.models_render import list_lines, list_values
+
+        values = list_values()
+        print(json.dumps(values) if as_json else "\n".join(list_lines(values)))
+
+
+@app.command("pull")
+def pull_model(
+    name: str = _NAME,
+    mmproj_type: str = no_default(
+        "--mmproj-type", metavar="TYPE", help="The projector's type: BF16 (hears best), F16, Q8_0."
+    ),
+    quiet: bool = QUIET,
+) -> None:
+    """Get a model and its audio projector.
+
+    What is here already is checked. An interrupted pull goes on where it stopped when the same command is
+    given again.
+    """
+    with exit_codes():
+        from gemma_audio_cli.models import names, store
+        from gemma_audio_cli.models.pull import plan
+
+        spec = names.parse_spec(name)
+        try:
+            wanted = plan(spec, mmproj_type)
+        except HubUnreachableError as error:
+            here = store.find(spec)
+            if here is None:
+                raise
+            say(f"{error}; {spec} is here already, whether there is a newer one is not known")
+            _print_files(here)
+            return
+        if not quiet:
+            from gemma_audio_cli.cli.models_render import pull_line
+
+            say(pull_line(wanted))
+        from gemma_audio_cli.cli.models_progress import fetching
+
+        try:
+            pulled = fetching(wanted, quiet=quiet)
+        except KeyboardInterrupt:
+            if not quiet:
+                say(f"what came so far is kept; gemma-audio models pull {spec} goes on from there")
+            raise
+        _print_files(pulled)
+
+
+@app.command("path")
+def path_of_model(name: str = _ANY, mmproj: str = MMPROJ) -> None:
+    """Print the paths of a model's files."""
+    with exit_codes():
+        from gemma_audio_cli.models.names import part_paths
+
+        pair = _resolve(name, mmproj)
+        print("\n".join(str(path) for path in (*part_paths(pair.text), pair.mmproj)))
+
+
+@app.command("show")
+def show_model(name: str = _ANY, mmproj: str = MMPROJ, as_json: bool = _JSON) -> None:
+    """What a model's files hold, and whether they run here.
+
+    Ends with 3 where it does not.
+    """
+    with exit_codes():
+        from dataclasses import asdict
+
+        from gemma_audio_cli.cli.models_render import show_lines
+        from gemma_audio_cli.models.inspect import inspect
+
+        report = inspect(_resolve(name, mmproj))
+        print(json.dumps(asdict(report), default=str) if as_json else "\n".join(show_lines(report)))
+        if report.problems:
+            raise typer.Exit(3)
+
+
+@app.command("verify")
+def verify_model(name: str = _ANY, mmproj: str = MMPROJ, quiet: bool = QUIET) -> None:
+    """Check a model's files.
+
+    Their hashes must be the hub's, and every tensor must hold finite numbers. Ends with 3 where something is
+    wrong.
+    """
+    with exit_codes():
+        from gemma_audio_cli.cli.models_progress import verifying
+        from gemma_audio_cli.models.names import printable
+
+        whole = True
+        for line, sound in verifying(_resolve(name, mmproj), quiet=quiet):
+            whole = whole and sound
+            if sound:
+                print(printable(line))
+            else:
+                say(f"error: {line}")
+        if not whole:
+            raise typer.Exit(3)
+
+
+@app.command("remove")
+def remove_model(name: str = _NAME, quiet: bool = QUIET) -> None:
+    """Remove a pulled model from this disk.
+
+    Its projector goes with the last text model of its repository.
+    """
+    with exit_codes():
+        from gemma_audio_cli import config
+        from gemma_audio_cli.cli.models_render import size
+        from gemma_audio_cli.models import names, store
+
+        spec = names.parse_spec(name)
+        pulled = _pulled(spec)
+        freed = store.remove(pulled)
+        if not quiet:
+            say(f"{pulled.spec} of {pulled.repository} is removed, {size(freed)} are free again")
+            configured = config.load().model
+            if configured and names.is_spec(configured) and store.find(names.parse_spec(configured)) is None:
+                say(
+                    f"the settings name {configured}, which is not here now; choose another: models use MODEL"
+                )
+
+
+@app.command("use")
+def use_model(
+    name: str = typer.Argument(..., metavar="MODEL", help="As after -m."), quiet: bool = QUIET
+) -> None:
+    """Use a model wherever none is named.
+
+    Writes `model` into config.toml.
+    """
+    with exit_codes():
+        from gemma_audio_cli import config
+        from gemma_audio_cli.config_file import set_value
+        from gemma_audio_cli.models import names
+
+        pair = _resolve(name, None)
+        path = config.config_path()
+        is_path = Path(name).expanduser().exists() and not pair.is_demo
+        value = str(Path(name).expanduser().absolute()) if is_path else str(names.parse_spec(name))
+        # A projector in the settings belongs to the model that was there before.
+        if config.load_file().get("mmproj") is not None:
+            set_value(path, "mmproj", None)
+            if not quiet:
+                say(f"{path}: mmproj, which belonged to the model before, is removed")
+        set_value(path, "model", value)
+        if not quiet:
+            say(f"{value} is the model from now on ({path})")
+
+
+def _resolve(name: str | None, mmproj: str | None) -> ModelPair:
+    """The files of a model as every command finds them."""
+    from gemma_audio_cli import config
+    from gemma_audio_cli.models import resolve
+
+    if name is None:
+        settings = config.load()
+        return resolve(settings.model, mmproj or settings.mmproj)
+    return resolve(name, mmproj)
+
+
+def _pulled(spec: Spec) -> Pulled:
+    from gemma_audio_cli.models import store
+
+    if not store.repositories_of(spec):
+        raise UsageError(
+            f"{spec.name!r} is no model that can be pulled or removed; see gemma-audio models list"
+        )
+    found = store.find(spec)
+    if found is None:
+        raise ModelNotFoundError(f"model {spec} is not on this machine; see gemma-audio models list")
+    return found
+
+
+def _print_files(pulled: Pulled) -> None:
+    for path in pulled.files:
+        print(path)
+    sys.stdout.flush()
+
+
+def register(parent: Any) -> None:
+    """Adds the commands to the program."""
+    parent.add_typer(app, name="models")

@@ -1,0 +1,192 @@
+"""What `gemma-audio models` prints: tables of models, facts about files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gemma_audio_cli.models.names import printable
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.models.inspect import AudioFacts, Report, TextFacts, TypeShare
+    from gemma_audio_cli.models.pull import Plan
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def pull_line(wanted: Plan) -> str:
+    """What a pull is about to do."""
+    files = ", ".join(f"{file.name} ({size(file.size)})" for file in wanted.files)
+    left = wanted.missing_bytes()
+    coming = f"{size(left)} to come" if left else "all here, checking"
+    return f"{wanted.repository}: {files}; {coming}"
+
+
+def list_values() -> dict[str, Any]:
+    """Everything `models list` knows, as plain values."""
+    from gemma_audio_cli import config
+    from gemma_audio_cli.models import store
+    from gemma_audio_cli.models.catalogue import catalogue
+    from gemma_audio_cli.models.memory import total_memory
+
+    memory = total_memory()
+
+    def fits(need: int) -> bool | None:
+        return None if memory is None else need <= memory
+
+    pulled = [
+        {
+            "model": str(model.spec),
+            "repository": model.repository,
+            "bytes": model.bytes,
+            "memory": store.needed_memory(model),
+            "fits": fits(store.needed_memory(model)),
+            "text": str(model.text),
+            "mmproj": str(model.mmproj),
+        }
+        for model in store.pulled_models()
+    ]
+    known = [
+        {
+            "alias": model.alias,
+            "name": model.name,
+            "about": model.about,
+            "licence": model.licence,
+            "repositories": list(model.repositories),
+            "unfinished_bytes": sum(map(store.unfinished, model.repositories)),
+            "types": [
+                {
+                    "type": file.quantisation,
+                    "bytes": file.bytes + model.projector_bytes,
+                    "memory": file.memory,
+                    "fits": fits(file.memory),
+                }
+                for file in model.files
+            ],
+        }
+        for model in catalogue()
+    ]
+    best = store.best()
+    configured = config.load().model
+    return {
+        "memory": memory,
+        "default": configured or (str(best.spec) if best else "demo"),
+        "configured": configured is not None,
+        "pulled": pulled,
+        "catalogue": known,
+        "folder": str(store.cache_folder()),
+    }
+
+
+def list_lines(values: dict[str, Any]) -> list[str]:
+    """`list_values` as tables."""
+
+    def verdict(fits: bool | None) -> str:
+        return "" if fits is None else "" if fits else "too large for this machine"
+
+    lines = ["Here:", ""]
+    rows: list[tuple[str, ...]] = [("demo", "", "", "inside the package: digits and a few commands")]
+    for model in values["pulled"]:
+        where = "" if "/" in model["model"] else model["repository"]
+        rows.append(
+            (model["model"], size(model["bytes"]), size(model["memory"]), where, verdict(model["fits"]))
+        )
+    lines += _table([("model", "on disk", "memory", ""), *rows])
+    lines += ["", "To be had (gemma-audio models pull MODEL; sizes are about right):", ""]
+    rows = [("model", "to load", "memory", "", "")]
+    for model in values["catalogue"]:
+        for i, kind in enumerate(model["types"]):
+            name = f"{model['alias']}:{kind['type']}"
+            about = f"{model['name']}: {model['about']}" if i == 0 else ""
+            rows.append((name, size(kind["bytes"]), size(kind["memory"]), about, verdict(kind["fits"])))
+    lines += _table(rows)
+    for model in values["catalogue"]:
+        if model["unfinished_bytes"]:
+            came = size(model["unfinished_bytes"])
+            lines += [
+                "",
+                f"{model['alias']}: {came} came before a pull was interrupted; the same pull goes on",
+            ]
+    memory = f"{size(values['memory'])} of memory" if values["memory"] else "memory not known"
+    how = "by the settings" if values["configured"] else "the best that is here"
+    lines += ["", f"Without -m: {values['default']} ({how}). {memory}. Models lie in {values['folder']}."]
+    return [printable(line) for line in lines]
+
+
+def show_lines(report: Report) -> list[str]:
+    """A report as a page."""
+    lines = [f"{path}  {size(count)}" for path, count in report.files]
+    if report.text:
+        lines += ["", *_pairs("text model", _text_pairs(report.text))]
+    if report.audio:
+        lines += ["", *_pairs("audio", _audio_pairs(report.audio))]
+    lines.append("")
+    lines += [f"note: {note}" for note in report.notes]
+    lines += [f"problem: {problem}" for problem in report.problems]
+    if not report.problems:
+        lines.append("The two files fit together, and this program runs them.")
+    return [printable(line) for line in lines]
+
+
+def _text_pairs(facts: TextFacts) -> Iterable[tuple[str, object]]:
+    yield "name", facts.name
+    yield "architecture", facts.architecture
+    yield "licence", facts.licence
+    yield (
+        "parameters",
+        f"{facts.parameters / 1e9:.2f} billion" if facts.parameters > 1e8 else f"{facts.parameters:,}",
+    )
+    yield "types", _shares(facts.types)
+    layers = facts.layers
+    if facts.kv_layers is not None and facts.kv_layers != layers:
+        yield "layers", f"{layers}, of which {facts.kv_layers} write keys and values"
+    else:
+        yield "layers", layers
+    yield "width", facts.width
+    yield "heads", _join(facts.heads, (facts.kv_heads, "for keys and values"))
+    yield "head width", _join(facts.head_width, (facts.head_width_sliding, "on sliding layers"))
+    yield "feed forward", facts.feed_forward
+    yield "per layer", facts.per_layer_width
+    yield "window", facts.window
+    yield "context", facts.context
+    yield "vocabulary", _join(facts.vocabulary, (facts.tokenizer, ""))
+    yield "template", f"{facts.template_characters} characters" if facts.template_characters else "none"
+
+
+def _audio_pairs(facts: AudioFacts) -> Iterable[tuple[str, object]]:
+    yield "name", facts.name
+    yield "projector", facts.projector
+    yield "types", _shares(facts.types)
+    yield "layers", facts.layers or None
+    yield "width", facts.width
+    yield "heads", facts.heads
+    yield "output width", facts.output_width
+    yield "clamps", facts.clamps or None
+    yield "not read", f"{size(facts.unused_bytes)} of other tensors (vision)" if facts.unused_bytes else None
+
+
+def _shares(shares: Iterable[TypeShare]) -> str:
+    return ", ".join(f"{share.type} {size(share.bytes)} in {share.tensors}" for share in shares)
+
+
+def _join(value: object, more: tuple[object, str]) -> str | None:
+    if value is None:
+        return None
+    return f"{value}, {more[0]} {more[1]}".rstrip() if more[0] is not None else str(value)
+
+
+def _pairs(title: str, pairs: Iterable[tuple[str, object]]) -> list[str]:
+    return [title, *(f"  {name:14}{value}" for name, value in pairs if value is not None)]
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as they must be; sizes to the right."""
+    table = [(*row, *[""] * (5 - len(row))) for row in rows]
+    widths = [max(len(row[i]) for row in table) for i in range(5)]
+    return [
+        f"  {a:{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d:{widths[3]}}  {e}".rstrip()
+        for a, b, c, d, e in table
+    ]

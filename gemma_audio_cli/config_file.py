@@ -1,0 +1,116 @@
+"""Writing one setting into config.toml: the line that sets it is replaced, everything else stays as it is.
+
+    model = "e2b"     # comment    ──set_value(path, "model", "e4b")──►    model = "e4b"     # comment
+
+The file is flat TOML by nature; keys inside of tables are none of our settings and are left alone. The new
+text must read back as what was meant, else nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.output.atomic import AtomicFile
+
+Value = str | int | float | bool
+
+
+def set_value(path: Path, key: str, value: Value | None) -> None:
+    """Sets a key of the file, which is made where it is not there; None removes it.
+
+    The file is replaced as a whole or not at all. Raises UsageError where it is not valid TOML, OutputError
+    where it cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+        raise UsageError(f"{key!r} is no name of a setting")
+    old = _read(path)
+    before = _parse(old, path)
+    after = dict(before)
+    after.pop(key, None)
+    if value is not None:
+        after[key] = value
+    if repr(after) == repr(before):  # 1 is not True here
+        return
+    new = _edited(old, key, value)
+    if not _reads_as(new, after):
+        raise UsageError(f"{path}: {key} is written in a way there that cannot be edited; change it by hand")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with AtomicFile(path) as file:
+        file.write(new)
+
+
+def toml_literal(value: Value) -> str:
+    """The value as TOML has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # JSON's strings are TOML's, but for DEL, which TOML wants escaped, and surrogates, which it cannot hold.
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(f"{value!r} is not valid Unicode and cannot be a setting") from None
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+def _edited(text: str, key: str, value: Value | None) -> str:
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)  # splitlines() knows more ends of lines than TOML
+    own = re.compile(rf"""^[ \t]*(?:{re.escape(key)}|"{re.escape(key)}"|'{re.escape(key)}')[ \t]*=[ \t]*""")
+    table = next((i for i, line in enumerate(lines) if re.match(r"[ \t]*\[", line)), len(lines))
+    for i, line in enumerate(lines[:table]):
+        found = own.match(line)
+        if found:
+            if value is None:
+                del lines[i]
+            else:
+                lines[i] = found.group() + toml_literal(value) + _tail(line[found.end() :])
+            return "".join(lines)
+    if value is None:
+        return text
+    if table and not lines[table - 1].endswith(("\n", "\r")):
+        lines[table - 1] += newline
+    lines.insert(table, f"{key} = {toml_literal(value)}{newline}")
+    return "".join(lines)
+
+
+def _reads_as(text: str, meant: dict[str, Any]) -> bool:
+    try:
+        found = _parse(text, Path())
+    except UsageError:
+        return False
+    return found == meant and all(type(found[key]) is type(value) for key, value in meant.items())
+
+
+def _tail(rest: str) -> str:
+    """What follows a value on its line: white space and a comment."""
+    string = r""""(?:[^"\\]|\\.)*"|'[^']*\'"""
+    found = re.match(rf"(?:{string}|[^\"'#\n]*?)([ \t]*(?:#[^\n]*)?\r?\n?)$", rest)
+    return found.group(1) if found else "\n"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not valid TOML: it is not UTF-8; correct it by hand") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check the file") from None
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return dict(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}; correct it by hand") from None

@@ -1,0 +1,62 @@
+"""A hub with small random models, and the command line that asks it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from hub import Hub
+
+E2B, E4B, ALT = "ggml-org/gemma-4-E2B-it-GGUF", "ggml-org/gemma-4-E4B-it-GGUF", "unsloth/gemma-4-E2B-it-GGUF"
+
+
+@pytest.fixture(scope="session")
+def contents(tiny_model) -> dict[str, dict[str, bytes]]:
+    """Repositories named and filled as public ones are."""
+    text, mmproj = tiny_model.text.read_bytes(), tiny_model.mmproj.read_bytes()
+    return {
+        E2B: {
+            "README.md": b"# Gemma 4\n",
+            "gemma-4-E2B-it-Q4_0.gguf": text,
+            "gemma-4-E2B-it-Q8_0.gguf": text + b"\0" * 32,
+            "mmproj-gemma-4-E2B-it-Q8_0.gguf": mmproj + b"\0" * 32,
+            "mmproj-gemma-4-E2B-it-bf16.gguf": mmproj,
+            "mtp-gemma-4-E2B-it-Q4_0.gguf": b"a draft model",
+        },
+        ALT: {"gemma-4-E2B-it-UD-Q4_K_XL.gguf": text + b"\0" * 64, "mmproj-BF16.gguf": mmproj},
+    }
+
+
+@pytest.fixture
+def hub(contents: dict[str, dict[str, bytes]]) -> Iterator[Hub]:
+    """The hub, without faults."""
+    with Hub({name: dict(files) for name, files in contents.items()}) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Where pulled models go."""
+    return tmp_path / "hub-cache"
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], hub: Hub, cache: Path, tmp_path: Path) -> dict[str, str]:
+    """Child processes ask this hub and no other."""
+    kept = {k: v for k, v in environment.items() if not k.startswith(("HF_", "HUGGING"))}
+    return kept | hub.environment(cache) | {"GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "config")}
+
+
+@pytest.fixture
+def models(cli: Callable[..., object]) -> Callable[..., object]:
+    """`gemma-audio models ...`."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> object:
+        return cli("models", *arguments, env=env)
+
+    return run
