@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.cli import ask, bench, transcribe
+from gemma_audio_cli.cli import ask, backends, bench, config, transcribe
 from gemma_audio_cli.cli.common import prepare_streams
 
 _HELP = """Speech to text and questions about recordings, on this machine.
@@ -42,6 +42,8 @@ app = typer.Typer(
 app.command("transcribe", epilog=transcribe.EXAMPLES)(transcribe.transcribe)
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
+app.add_typer(backends.app, name="backends")
+app.add_typer(config.app, name="config")
 
 
 def _version(wanted: bool) -> None:

@@ -110,8 +110,11 @@ class Job:
         from gemma_audio_cli import config
         from gemma_audio_cli.models import resolve
 
-        self.settings: Settings = config.load()
+        loaded = config.load_all()
+        self.settings: Settings = loaded.settings
         self._quiet, self._verbose = quiet, verbose
+        for warning in loaded.warnings:
+            self.notice(f"warning: {warning}")
         self._threads = threads or self.settings.threads
         self.decode: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
         """Fields of DecodeOptions that differ from their defaults."""
