@@ -52,11 +52,14 @@ def detect_all(machine: Machine | None = None) -> dict[str, Detection]:
 def missing(row: BackEnd, machine: Machine | None = None) -> list[Need]:
     """What a build of this back end cannot find."""
     machine = machine or Machine()
-    return [
-        need
-        for need in (COMPILER, *row.needs)
-        if not ((need.programs and machine.which(*need.programs)) or machine.first_file(*need.files))
-    ]
+    return [need for need in (COMPILER, *row.needs) if not _is_there(need, machine)]
+
+
+def _is_there(need: Need, machine: Machine) -> bool:
+    if need.programs and machine.which(*need.programs):
+        return True
+    path = machine.first_file(*need.files)
+    return path is not None and (not need.holds or need.holds in (machine.read(path) or ""))
 
 
 def cpu(machine: Machine | None = None) -> parse.Cpu:

@@ -18,6 +18,8 @@ class Need:
     """Any of these on PATH will do."""
     files: tuple[str, ...] = ()
     """Or any of these patterns of files; $NAME is the environment's."""
+    holds: str = ""
+    """Text that the file has to hold, where an old one would not do."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,12 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         (
             Need("the shader compiler glslc", "glslc (or the Vulkan SDK: vulkan.lunarg.com)", ("glslc",)),
             Need(
-                "Vulkan headers and loader", "libvulkan-dev",
+                "Vulkan headers of 1.3.272 or later", "libvulkan-dev (Debian 13, Ubuntu 24.04) or the Vulkan SDK",
                 files=(
-                    "/usr/include/vulkan/vulkan.h", "/usr/local/include/vulkan/vulkan.h",
-                    "$VULKAN_SDK/include/vulkan/vulkan.h", "/opt/homebrew/include/vulkan/vulkan.h",
+                    "$VULKAN_SDK/include/vulkan/vulkan_core.h", "/usr/local/include/vulkan/vulkan_core.h",
+                    "/usr/include/vulkan/vulkan_core.h", "/opt/homebrew/include/vulkan/vulkan_core.h",
                 ),
+                holds="VkLayerSettingEXT",
             ),
             Need(
                 "SPIR-V headers", "spirv-headers",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from gemma_audio_cli.cli.common import exit_codes
+from gemma_audio_cli.cli.common import QUIET, exit_codes, say
 
 if TYPE_CHECKING:
+    from gemma_audio_cli.backends.build import OnProgress
     from gemma_audio_cli.backends.detect import Detection
     from gemma_audio_cli.backends.parse import Device
     from gemma_audio_cli.backends.store import Build
@@ -21,8 +25,20 @@ EXAMPLES = """Examples:
 \b
   gemma-audio backends
   gemma-audio backends --json
+  gemma-audio backends build vulkan
+  gemma-audio transcribe --backend vulkan talk.wav
 
 Where a back end has no device or cannot be built, the last column says what it takes.
+"""
+
+BUILD_EXAMPLES = """Examples:
+
+\b
+  gemma-audio backends build vulkan
+  nice gemma-audio backends build cuda
+
+Compiles llama-cpp-python and the engine from source. Ctrl-C ends it; what was built before stays in
+use until a new build is complete. CMAKE_BUILD_PARALLEL_LEVEL limits the compilers that run at once.
 """
 
 app = typer.Typer(rich_markup_mode=None)
@@ -107,6 +123,49 @@ def backends(
             print(json.dumps([line.as_json() for line in found]))
         else:
             print("\n".join(table(found)))
+
+
+@app.command("build", epilog=BUILD_EXAMPLES)
+def build(
+    name: str = typer.Argument(..., metavar="NAME", help="One of the table's names.", show_default=False),
+    quiet: bool = QUIET,
+) -> None:
+    """Build a back end into a folder of its own; takes some minutes, longer for CUDA."""
+    with exit_codes():
+        import signal
+
+        from gemma_audio_cli.backends import build as building
+        from gemma_audio_cli.backends.table import back_end
+
+        # Whoever ends this by a signal means the compilers too, which run in a session of their own.
+        for number in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, number):
+                signal.signal(getattr(signal, number), signal.default_int_handler)
+        row = back_end(name)
+        with _progress(quiet) as told:
+            built = building.build(row, told)
+        if not quiet:
+            say(f"{row.name} is built; use it with --backend {row.name}")
+        print(built.prefix)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[OnProgress]:
+    """A bar where a person watches stderr, else a line for each step."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda step, done, _all: None if quiet or done else say(f"{step} ...")
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def told(step: str, done: int, total: int) -> None:
+            bar.update(task, description=step, completed=done, total=total or None)
+
+        yield told
 
 
 def table(found: list[Line]) -> list[str]:

@@ -42,6 +42,12 @@ MMPROJ = typer.Option(
 THREADS = typer.Option(
     None, "-t", "--threads", min=1, help="CPU threads; default: one per physical core.", show_default=False
 )
+BACKEND = typer.Option(
+    None, "--backend", metavar="NAME", help="auto, cpu, or one of `gemma-audio backends`.", show_default=False
+)
+DEVICE = typer.Option(
+    None, "--device", metavar="NAME", help="ggml's name of a device: CPU, CUDA1.", show_default=False
+)
 
 
 def no_default(*names: str, help: str, metavar: str | None = None, min: float | None = None) -> Any:
@@ -105,6 +111,8 @@ class Job:
         quiet: bool,
         verbose: bool,
         max_tokens: int | None = None,
+        backend: str | None = None,
+        device: str | None = None,
     ) -> None:
         """Names the files to use at once, so that a wrong path costs no time."""
         from gemma_audio_cli import config
@@ -116,6 +124,8 @@ class Job:
         for warning in loaded.warnings:
             self.notice(f"warning: {warning}")
         self._threads = threads or self.settings.threads
+        self._backend = backend or self.settings.backend
+        self._device = device or self.settings.device
         self.decode: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
         """Fields of DecodeOptions that differ from their defaults."""
         # A projector in the settings belongs to the model in the settings.
@@ -123,7 +133,6 @@ class Job:
             mmproj = mmproj or self.settings.mmproj
         self.pair = resolve(model or self.settings.model, mmproj)
         self._implicit_demo = self.pair.is_demo and model is None and self.settings.model is None
-        self._engine: Engine | None = None
         self._transcriber: Transcriber | None = None
         self.exit_code = 0
 
@@ -143,15 +152,20 @@ class Job:
     def transcriber(self) -> Transcriber:
         """The model, opened at the first call."""
         if self._transcriber is None:
+            from gemma_audio_cli.backends.opening import Opener
             from gemma_audio_cli.engine.data import EngineOptions
-            from gemma_audio_cli.engine.engine import Engine
             from gemma_audio_cli.engine.transcriber import DecodeOptions, Transcriber
 
             if self._implicit_demo:
                 self.notice(DEMO_NOTICE)
-            self._engine = Engine(self.pair.text, self.pair.mmproj, EngineOptions(threads=self._threads))
-            options = DecodeOptions(**self.decode)
-            self._transcriber = Transcriber(self._engine, options, notice=self.notice)
+            placed = EngineOptions(threads=self._threads, device=self._device)
+            opener = Opener(self.pair.text, self.pair.mmproj, placed, self.notice)
+            self._transcriber = Transcriber(
+                opener.open(self._backend),
+                DecodeOptions(**self.decode),
+                notice=self.notice,
+                fall_back=opener.fall_back,
+            )
         return self._transcriber
 
     def windows(self, file: str, options: SourceOptions) -> Iterator[Window]:
@@ -171,10 +185,9 @@ class Job:
         """Free the model; with -v, say where the time went."""
         if self._transcriber is not None:
             self._transcriber.close()
-        if self._engine is not None:
             if self._verbose:
-                self._say_timings(self._engine)
-            self._engine.close()
+                self._say_timings(self._transcriber.engine)
+            self._transcriber.engine.close()
 
     @staticmethod
     def _say_timings(engine: Engine) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from gemma_audio_cli.cli.common import (
+    BACKEND,
     CHANNEL,
+    DEVICE,
     END,
     FILES,
     MMPROJ,
@@ -78,6 +80,8 @@ def transcribe(
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
+    backend: str = BACKEND,
+    device: str = DEVICE,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
@@ -92,7 +96,9 @@ def transcribe(
         source = source_options(start, end, channel, raw, split=split_channels)
         style = Style(timestamps=timestamps, max_line=max_line)
         kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose)
+        job = Job(
+            model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend, device=device
+        )  # fmt: skip
         seconds = window or (DEMO_WINDOW if job.pair.is_demo else 30.0)
         job.decode = {"slots": _slots(batch), "max_seconds": seconds}
         inputs = list(expand(files, recursive=recursive, notice=job.notice))
