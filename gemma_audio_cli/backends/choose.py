@@ -3,7 +3,7 @@
     --backend, GEMMA_AUDIO_BACKEND, config.toml ──► Choice(back end, library, device)
 
 `auto` takes the first built back end in the order of the table; the CPU where none is built. OpenBLAS is
-never taken unasked: it is slower than the package's own products.
+never taken unasked: it computes on the CPU too, without the engine's own products.
 """
 
 from __future__ import annotations

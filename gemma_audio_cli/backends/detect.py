@@ -169,7 +169,7 @@ def _cann(machine: Machine) -> Detection:
 
 def _blas(machine: Machine) -> Detection:
     version = (machine.run("pkg-config", "--modversion", "openblas") or "").strip()
-    note = "usually slower than the package's own products on the CPU" if version else ""
+    note = "computes on the CPU; used only where --backend names it" if version else ""
     return Detection(
         (Device(cpu(machine).name),) if version else (), f"OpenBLAS {version}" if version else None, note
     )

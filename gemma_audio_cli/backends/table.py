@@ -98,7 +98,8 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         (
             Need("the shader compiler glslc", "glslc (or the Vulkan SDK: vulkan.lunarg.com)", ("glslc",)),
             Need(
-                "Vulkan headers of 1.3.272 or later", "libvulkan-dev (Debian 13, Ubuntu 24.04) or the Vulkan SDK",
+                "Vulkan headers of 1.3.272 or later",
+                "libvulkan-dev (Debian 13, Ubuntu 24.04) or the Vulkan SDK",
                 files=(
                     "$VULKAN_SDK/include/vulkan/vulkan_core.h", "/usr/local/include/vulkan/vulkan_core.h",
                     "/usr/include/vulkan/vulkan_core.h", "/opt/homebrew/include/vulkan/vulkan_core.h",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.cli import ask, backends, bench, config, transcribe
+from gemma_audio_cli.cli import ask, backends, bench, config, doctor, transcribe
 from gemma_audio_cli.cli.common import prepare_streams
 
 _HELP = """Speech to text and questions about recordings, on this machine.
@@ -35,7 +35,6 @@ app = typer.Typer(
     epilog=_EXAMPLES,
     no_args_is_help=True,
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -43,6 +42,7 @@ app.command("transcribe", epilog=transcribe.EXAMPLES)(transcribe.transcribe)
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.add_typer(backends.app, name="backends")
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(config.app, name="config")
 
 

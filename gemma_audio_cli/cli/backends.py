@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.common import QUIET, exit_codes, say
 
 if TYPE_CHECKING:
@@ -127,7 +128,13 @@ def backends(
 
 @app.command("build", epilog=BUILD_EXAMPLES)
 def build(
-    name: str = typer.Argument(..., metavar="NAME", help="One of the table's names.", show_default=False),
+    name: str = typer.Argument(
+        ...,
+        metavar="NAME",
+        help="One of the table's names.",
+        show_default=False,
+        autocompletion=complete.backends,
+    ),
     quiet: bool = QUIET,
 ) -> None:
     """Build a back end into a folder of its own; takes some minutes, longer for CUDA."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import GemmaAudioError, InputError
 
@@ -30,7 +31,7 @@ DEMO_NOTICE = (
 FILES = typer.Argument(..., metavar="FILE", help="Recordings; - is standard input.", show_default=False)
 MODEL = typer.Option(
     None, "-m", "--model", metavar="MODEL", help="The alias demo, a text GGUF, or a folder with a pair.",
-    show_default=False,
+    show_default=False, autocompletion=complete.models,
 )  # fmt: skip
 MMPROJ = typer.Option(
     None,
@@ -38,21 +39,32 @@ MMPROJ = typer.Option(
     metavar="FILE",
     help="The audio projector, if not found beside the model.",
     show_default=False,
+    autocompletion=complete.projectors,
 )
 THREADS = typer.Option(
     None, "-t", "--threads", min=1, help="CPU threads; default: one per physical core.", show_default=False
 )
 BACKEND = typer.Option(
-    None, "--backend", metavar="NAME", help="auto, cpu, or one of `gemma-audio backends`.", show_default=False
-)
+    None, "--backend", metavar="NAME", help="auto, cpu, or one of `gemma-audio backends`.",
+    show_default=False, autocompletion=complete.backends,
+)  # fmt: skip
 DEVICE = typer.Option(
-    None, "--device", metavar="NAME", help="ggml's name of a device: CPU, CUDA1.", show_default=False
-)
+    None, "--device", metavar="NAME", help="ggml's name of a device: CPU, CUDA1.", show_default=False,
+    autocompletion=complete.devices,
+)  # fmt: skip
 
 
-def no_default(*names: str, help: str, metavar: str | None = None, min: float | None = None) -> Any:
+def no_default(
+    *names: str,
+    help: str,
+    metavar: str | None = None,
+    min: float | None = None,
+    complete: Callable[[str], list[str]] | None = None,
+) -> Any:
     """An option that need not be given."""
-    return typer.Option(None, *names, help=help, metavar=metavar, min=min, show_default=False)
+    return typer.Option(
+        None, *names, help=help, metavar=metavar, min=min, show_default=False, autocompletion=complete
+    )
 
 
 START = no_default("--start", metavar="TIME", help="Begin there: seconds, 1:30 or 1:02:03.")
@@ -116,6 +128,7 @@ class Job:
     ) -> None:
         """Names the files to use at once, so that a wrong path costs no time."""
         from gemma_audio_cli import config
+        from gemma_audio_cli.backends.choose import choose
         from gemma_audio_cli.models import resolve
 
         loaded = config.load_all()
@@ -126,6 +139,7 @@ class Job:
         self._threads = threads or self.settings.threads
         self._backend = backend or self.settings.backend
         self._device = device or self.settings.device
+        choose(self._backend, self._device)
         self.decode: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
         """Fields of DecodeOptions that differ from their defaults."""
         # A projector in the settings belongs to the model in the settings.

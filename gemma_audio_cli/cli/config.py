@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.common import exit_codes, say
 from gemma_audio_cli.errors import UsageError
 
@@ -45,7 +46,9 @@ def show(as_json: bool = typer.Option(False, "--json", help="Print one JSON obje
 
 @app.command("set")
 def set_(
-    name: str = typer.Argument(..., help="The setting.", show_default=False),
+    name: str = typer.Argument(
+        ..., help="The setting.", show_default=False, autocompletion=complete.settings
+    ),
     value: str = typer.Argument(..., help="Its value.", show_default=False),
 ) -> None:
     """Write a setting into config.toml; the rest of the file stays as it is."""

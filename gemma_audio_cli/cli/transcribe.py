@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.common import (
     BACKEND,
     CHANNEL,
@@ -51,7 +52,9 @@ DEMO_WINDOW = 8.0
 
 def transcribe(
     files: list[str] = FILES,
-    formats: list[str] = no_default("-f", "--format", metavar="FORMAT", help="May be given several times."),
+    formats: list[str] = no_default(
+        "-f", "--format", metavar="FORMAT", help="May be given several times.", complete=complete.formats
+    ),
     output: str = no_default(
         "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
     ),
