@@ -16,7 +16,7 @@ from gemma_audio_cli.engine._binding import use_library
 from gemma_audio_cli.engine.data import EngineOptions
 from gemma_audio_cli.engine.devices import devices
 from gemma_audio_cli.engine.engine import Engine
-from gemma_audio_cli.errors import BackendError, LibraryError, OutOfMemoryError
+from gemma_audio_cli.errors import DEVICE_FAILURES, BackendError, LibraryError
 
 Path = str | os.PathLike[str]
 CPU_DEVICE = "CPU"
@@ -37,7 +37,7 @@ class Opener:
         use_library(choice.library)
         try:
             return self._engine(self._device(choice))
-        except (LibraryError, BackendError, OutOfMemoryError) as error:
+        except (LibraryError, *DEVICE_FAILURES) as error:
             if choice.device == CPU_DEVICE or (choice.library is None and choice.device is None):
                 raise
             if isinstance(error, _NoSuchDevice):

@@ -167,9 +167,9 @@ BACK_ENDS: tuple[BackEnd, ...] = (
             ),
             Need("pkg-config", "pkg-config", ("pkg-config", "pkgconf")),
         ),
-        "none", "untested", ("linux", "darwin"),
+        "none", "run: OpenBLAS 0.3.21, Debian 12, November 2026", ("linux", "darwin"),
     ),
-    BackEnd("cpu", "CPU", "CPU", False, (), (), "none", "run on x86-64 Linux"),
+    BackEnd("cpu", "CPU", "CPU", False, (), (), "none", "run: x86-64, Debian 12, November 2026"),
 )  # fmt: skip
 
 NAMES = tuple(row.name for row in BACK_ENDS)

@@ -44,7 +44,7 @@ from gemma_audio_cli.engine.guards import (
 )
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.text import TextFilter
-from gemma_audio_cli.errors import BackendError, EngineError, OutOfMemoryError
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError
 
 Tag = TypeVar("Tag")
 
@@ -131,7 +131,7 @@ class Scheduler:
         self._fall_back = fall_back
         try:
             self._session: Session = engine.session(self._options)
-        except (BackendError, OutOfMemoryError) as error:
+        except DEVICE_FAILURES as error:
             self._go_on_elsewhere(error)
         self._slots = [_Slot(seq) for seq in range(slots)]
         self._waiting: deque[_Work] = deque()
@@ -186,7 +186,7 @@ class Scheduler:
                     self._waiting.append(work)
             try:
                 self._fill()
-            except (BackendError, OutOfMemoryError) as error:
+            except DEVICE_FAILURES as error:
                 self._start_over(error)
                 continue
             while done in live and live[done][1].outcome is not None:
@@ -205,7 +205,7 @@ class Scheduler:
                 more = not ended and self._wants_more(len(live))
                 try:
                     self._step(done, show, source.ready if more else None)
-                except (BackendError, OutOfMemoryError) as error:
+                except DEVICE_FAILURES as error:
                     self._start_over(error)
 
     def _wants_more(self, live: int) -> bool:
@@ -238,7 +238,7 @@ class Scheduler:
                 work = self._waiting.popleft()
                 try:
                     self._start(slot, work)
-                except (BackendError, OutOfMemoryError):
+                except DEVICE_FAILURES:
                     slot.work = None
                     self._waiting.appendleft(work)
                     raise

@@ -26,7 +26,7 @@ from gemma_audio_cli.engine.guards import FLAG_TRUNCATED, TROUBLE, GuardOptions
 from gemma_audio_cli.engine.scheduler import Scheduler, Tag
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.text import TextFilter
-from gemma_audio_cli.errors import BackendError, EngineError, ModelError, OutOfMemoryError, TooLongError
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, ModelError, TooLongError
 
 Notice = Callable[[str], None]
 FallBack = Callable[[Engine, Exception], Engine | None]
@@ -184,7 +184,7 @@ class Transcriber:
 
         try:
             return self._ask(question, remembered(), tell)
-        except (BackendError, OutOfMemoryError) as error:
+        except DEVICE_FAILURES as error:
             # What a person has seen of an answer cannot be taken back.
             if told or self._replace_engine(error) is None:
                 raise

@@ -1,4 +1,4 @@
-"""A device that fails while computing: what was under way is done again elsewhere, nothing lost or doubled."""
+"""A device that fails while computing: what was under way is done again, nothing lost or doubled."""
 
 from __future__ import annotations
 
