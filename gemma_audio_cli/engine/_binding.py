@@ -56,6 +56,7 @@ def use_library(path: Path | None) -> None:
     one is open, no other is.
     """
     global _chosen
+    path = path.resolve() if path is not None else None  # a loader looks for ggml beside the real file
     if native.cache_info().currsize and path != _chosen:
         other = path or "another library"
         raise errors.LibraryError(f"{native().path} is open already; {other} cannot be used")
