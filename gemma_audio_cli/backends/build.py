@@ -76,7 +76,13 @@ class _Work:
         self._row, self._sources, self._staging = row, sources, staging
         self._log, self._on_progress = log, on_progress
         self._llama = metadata.version("llama-cpp-python")
-        self._environment = os.environ | {"CMAKE_ARGS": " ".join([*row.flags, "-DLLAVA_BUILD=OFF"])}
+        # Hundreds of megabytes of objects that a compiler which is ended leaves behind go with the folder.
+        temporary = str(staging / ".tmp")
+        os.mkdir(temporary)
+        self._environment = os.environ | {
+            "CMAKE_ARGS": " ".join([*row.flags, "-DLLAVA_BUILD=OFF"]),
+            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
+        }
 
     def run(self) -> Build:
         """All steps; the finished build under its name."""
