@@ -26,6 +26,24 @@ class Settings:
     language: str | None = None
     microphone: str | None = None
     threads: int = 0
+    backend: str | None = None
+    """auto, or a back end's name."""
+    device: str | None = None
+    """ggml's name of a device."""
+
+
+NAMES = tuple(field.name for field in fields(Settings))
+_NUMBERS = ("threads",)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings, where each came from, and what is odd in the file."""
+
+    settings: Settings
+    sources: dict[str, str]
+    """Of the names that are set: the variable, or the file."""
+    warnings: tuple[str, ...]
 
 
 def config_path() -> Path:
@@ -49,7 +67,7 @@ def _read(path: Path) -> dict[str, Any]:
         import tomli as tomllib
     try:
         return dict(tomllib.loads(data.decode("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -58,27 +76,45 @@ def load_file() -> dict[str, Any]:
     return _read(config_path())
 
 
-def load() -> Settings:
-    """The settings of this process."""
+def check(name: str, value: object, source: str) -> str | int:
+    """The value of a setting in its type. Raises UsageError that names the source."""
+    if name in _NUMBERS:
+        text = str(value)
+        if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 6):
+            raise UsageError(f"{source} must be a whole number, not {value!r}")
+        return int(text)
+    if not isinstance(value, str):
+        raise UsageError(f"{source} must be text, not {value!r}")
+    return value
+
+
+def unknown(key: str) -> str:
+    """What to say of a key that is no setting: with the nearest one, where one is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, NAMES, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(NAMES))}"
+    return f"no setting is called {key!r}; {hint}"
+
+
+def load_all() -> Loaded:
+    """The settings of this process, and where they came from."""
     path = config_path()
     stored = _read(path)
-    known = {field.name for field in fields(Settings)}
-    for key in stored:
-        if key not in known:
-            raise UsageError(f"{path}: no setting is called {key!r}; there are {', '.join(sorted(known))}")
+    warnings = tuple(f"{path}: {unknown(key)}" for key in stored if key not in NAMES)
     values: dict[str, Any] = {}
-    for name in known:
-        source, value = f"{path}: {name}", stored.get(name)
+    sources: dict[str, str] = {}
+    for name in NAMES:
         variable = f"GEMMA_AUDIO_{name.upper()}"
         if os.environ.get(variable):
-            source, value = variable, os.environ[variable]
-        if value is None:
-            continue
-        if name == "threads":
-            if not str(value).isdecimal():
-                raise UsageError(f"{source} must be a whole number, not {value!r}")
-            value = int(value)
-        elif not isinstance(value, str):
-            raise UsageError(f"{source} must be text, not {value!r}")
-        values[name] = value
-    return Settings(**values)
+            values[name] = check(name, os.environ[variable], variable)
+            sources[name] = variable
+        elif name in stored:
+            values[name] = check(name, stored[name], f"{path}: {name}")
+            sources[name] = str(path)
+    return Loaded(Settings(**values), sources, warnings)
+
+
+def load() -> Settings:
+    """The settings of this process."""
+    return load_all().settings

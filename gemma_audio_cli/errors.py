@@ -115,3 +115,7 @@ class CancelledError(EngineError):
 
 class InternalError(EngineError):
     """A mistake of ours: please report it."""
+
+
+DEVICE_FAILURES = (BackendError, OutOfMemoryError, InternalError)
+"""What a device that fails while computing looks like; drivers throw things of their own, too."""

@@ -8,7 +8,17 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.cli import ask, bench, live, models, record, transcribe
+from gemma_audio_cli.cli import (
+    ask,
+    backends,
+    bench,
+    config,
+    doctor,
+    live,
+    models,
+    record,
+    transcribe,
+)
 from gemma_audio_cli.cli.common import prepare_streams
 
 _HELP = """Speech to text and questions about recordings, on this machine.
@@ -38,7 +48,6 @@ app = typer.Typer(
     epilog=_EXAMPLES,
     no_args_is_help=True,
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -48,6 +57,9 @@ app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("record", epilog=record.EXAMPLES)(record.record)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 models.register(app)
+app.add_typer(backends.app, name="backends")
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.add_typer(config.app, name="config")
 
 
 def _version(wanted: bool) -> None:

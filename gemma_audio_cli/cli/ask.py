@@ -7,7 +7,9 @@ import sys
 import typer
 
 from gemma_audio_cli.cli.common import (
+    BACKEND,
     CHANNEL,
+    DEVICE,
     END,
     FILES,
     MMPROJ,
@@ -50,6 +52,8 @@ def ask(
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
+    backend: str = BACKEND,
+    device: str = DEVICE,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
@@ -61,7 +65,10 @@ def ask(
         if not question.strip():
             raise UsageError("the question is empty")
         source = source_options(start, end, channel, raw)
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens)
+        job = Job(
+            model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens,
+            backend=backend, device=device,
+        )  # fmt: skip
         writer = TextWriter(sys.stdout, with_names=len(files) > 1)
 
         def work(file: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gemma_audio_cli.cli.common import MMPROJ, MODEL, QUIET, THREADS, Job, exit_codes
+from gemma_audio_cli.cli.common import BACKEND, DEVICE, MMPROJ, MODEL, QUIET, THREADS, Job, exit_codes
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.data import EngineInfo
@@ -36,11 +36,13 @@ def bench(
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
+    backend: str = BACKEND,
+    device: str = DEVICE,
     quiet: bool = QUIET,
 ) -> None:
     """Measure how fast a model runs on this machine."""
     with exit_codes():
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=False)
+        job = Job(model, mmproj, threads, quiet=quiet, verbose=False, backend=backend, device=device)
         try:
             engine = job.transcriber().engine
             from gemma_audio_cli.engine.measure import measure

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.engine.data import MAX_CLIP_SECONDS, SAMPLE_RATE
 from gemma_audio_cli.errors import GemmaAudioError, InputError
 
@@ -34,6 +35,7 @@ FILES = typer.Argument(..., metavar="FILE", help="Recordings; - is standard inpu
 MODEL = typer.Option(
     None, "-m", "--model", metavar="MODEL", show_default=False,
     help="e2b, e4b, 12b, demo, OWNER/REPOSITORY[:TYPE], a text GGUF, or a folder with a pair.",
+    autocompletion=complete.models,
 )  # fmt: skip
 MMPROJ = typer.Option(
     None,
@@ -41,15 +43,32 @@ MMPROJ = typer.Option(
     metavar="FILE",
     help="The audio projector, if not found beside the model.",
     show_default=False,
+    autocompletion=complete.projectors,
 )
 THREADS = typer.Option(
     None, "-t", "--threads", min=1, help="CPU threads; default: one per physical core.", show_default=False
 )
+BACKEND = typer.Option(
+    None, "--backend", metavar="NAME", help="auto, cpu, or one of `gemma-audio backends`.",
+    show_default=False, autocompletion=complete.backends,
+)  # fmt: skip
+DEVICE = typer.Option(
+    None, "--device", metavar="NAME", help="ggml's name of a device: CPU, CUDA1.", show_default=False,
+    autocompletion=complete.devices,
+)  # fmt: skip
 
 
-def no_default(*names: str, help: str, metavar: str | None = None, min: float | None = None) -> Any:
+def no_default(
+    *names: str,
+    help: str,
+    metavar: str | None = None,
+    min: float | None = None,
+    complete: Callable[[str], list[str]] | None = None,
+) -> Any:
     """An option that need not be given."""
-    return typer.Option(None, *names, help=help, metavar=metavar, min=min, show_default=False)
+    return typer.Option(
+        None, *names, help=help, metavar=metavar, min=min, show_default=False, autocompletion=complete
+    )
 
 
 START = no_default("--start", metavar="TIME", help="Begin there: seconds, 1:30 or 1:02:03.")
@@ -116,14 +135,23 @@ class Job:
         quiet: bool,
         verbose: bool,
         max_tokens: int | None = None,
+        backend: str | None = None,
+        device: str | None = None,
     ) -> None:
         """Names the files to use at once, so that a wrong path costs no time."""
         from gemma_audio_cli import config
+        from gemma_audio_cli.backends.choose import choose
         from gemma_audio_cli.models import resolve
 
-        self.settings: Settings = config.load()
+        loaded = config.load_all()
+        self.settings: Settings = loaded.settings
         self._quiet, self._verbose = quiet, verbose
+        for warning in loaded.warnings:
+            self.notice(f"warning: {warning}")
         self._threads = threads or self.settings.threads
+        self._backend = backend or self.settings.backend
+        self._device = device or self.settings.device
+        choose(self._backend, self._device)
         self.decode: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
         """Fields of DecodeOptions that differ from their defaults."""
         # A projector in the settings belongs to the model in the settings.
@@ -133,7 +161,6 @@ class Job:
         self._implicit_demo = self.pair.is_demo and model is None and self.settings.model is None
         self.longest_window = DEMO_WINDOW if self.pair.is_demo else MAX_CLIP_SECONDS
         """Seconds of sound that the model hears well at once."""
-        self._engine: Engine | None = None
         self._transcriber: Transcriber | None = None
         self.exit_code = 0
 
@@ -153,15 +180,20 @@ class Job:
     def transcriber(self) -> Transcriber:
         """The model, opened at the first call."""
         if self._transcriber is None:
+            from gemma_audio_cli.backends.opening import Opener
             from gemma_audio_cli.engine.data import EngineOptions
-            from gemma_audio_cli.engine.engine import Engine
             from gemma_audio_cli.engine.transcriber import DecodeOptions, Transcriber
 
             if self._implicit_demo:
                 self.notice(DEMO_NOTICE)
-            self._engine = Engine(self.pair.text, self.pair.mmproj, EngineOptions(threads=self._threads))
-            options = DecodeOptions(**self.decode)
-            self._transcriber = Transcriber(self._engine, options, notice=self.notice)
+            placed = EngineOptions(threads=self._threads, device=self._device)
+            opener = Opener(self.pair.text, self.pair.mmproj, placed, self.notice)
+            self._transcriber = Transcriber(
+                opener.open(self._backend),
+                DecodeOptions(**self.decode),
+                notice=self.notice,
+                fall_back=opener.fall_back,
+            )
         return self._transcriber
 
     def windows(self, file: str, options: SourceOptions) -> Iterator[Window]:
@@ -181,10 +213,9 @@ class Job:
         """Free the model; with -v, say where the time went."""
         if self._transcriber is not None:
             self._transcriber.close()
-        if self._engine is not None:
             if self._verbose:
-                self._say_timings(self._engine)
-            self._engine.close()
+                self._say_timings(self._transcriber.engine)
+            self._transcriber.engine.close()
 
     @staticmethod
     def _say_timings(engine: Engine) -> None:

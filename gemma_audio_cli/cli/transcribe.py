@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.common import (
+    BACKEND,
     CHANNEL,
+    DEVICE,
     END,
     FILES,
     MMPROJ,
@@ -45,7 +48,9 @@ every line begins with "FILE: ". Formats: text, srt, vtt, json, jsonl, tsv.
 
 def transcribe(
     files: list[str] = FILES,
-    formats: list[str] = no_default("-f", "--format", metavar="FORMAT", help="May be given several times."),
+    formats: list[str] = no_default(
+        "-f", "--format", metavar="FORMAT", help="May be given several times.", complete=complete.formats
+    ),
     output: str = no_default(
         "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
     ),
@@ -74,6 +79,8 @@ def transcribe(
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
+    backend: str = BACKEND,
+    device: str = DEVICE,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
@@ -88,7 +95,7 @@ def transcribe(
         source = source_options(start, end, channel, raw, split=split_channels)
         style = Style(timestamps=timestamps, max_line=max_line)
         kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose)
+        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend, device=device)
         seconds = window or job.longest_window
         job.decode = {"slots": _slots(batch), "max_seconds": seconds}
         inputs = list(expand(files, recursive=recursive, notice=job.notice))

@@ -48,8 +48,25 @@ def _package_dirs() -> list[Path]:
     return [Path(entry) for entry in gemma_audio_cli.__path__]
 
 
+_chosen: Path | None = None
+
+
+def use_library(path: Path | None) -> None:
+    """Open this library rather than the package's (None: the package's). One library serves the process: once
+    one is open, no other is.
+    """
+    global _chosen
+    path = path.resolve() if path is not None else None  # a loader looks for ggml beside the real file
+    if native.cache_info().currsize and path != _chosen:
+        other = path or "another library"
+        raise errors.LibraryError(f"{native().path} is open already; {other} cannot be used")
+    _chosen = path
+
+
 def find_library() -> Path:
     """The library to open, or a LibraryError that says how to get one."""
+    if _chosen is not None:
+        return _chosen
     chosen = os.environ.get("GEMMA_AUDIO_LIBRARY")
     if chosen:
         if not Path(chosen).is_file():

@@ -42,6 +42,7 @@ from gemma_audio_cli.engine.guards import (
 )
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.text import TextFilter
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError
 
 Tag = TypeVar("Tag")
 
@@ -111,8 +112,11 @@ class Scheduler:
         guards: GuardOptions | None = None,
         sampler: SamplerOptions | None = None,
         ignore_end: bool = False,
+        fall_back: Callable[[EngineError], Engine | None] | None = None,
     ) -> None:
-        """`pieces`: the prompt of one clip. Opens a session large enough for clips of `max_seconds`."""
+        """`pieces`: the prompt of one clip. Opens a session large enough for clips of `max_seconds`.
+        `fall_back` gives the engine to go on with when the device of this one fails.
+        """
         self._engine = engine
         self._guards = guards or GuardOptions()
         self._sampler = sampler or SamplerOptions()
@@ -121,7 +125,12 @@ class Scheduler:
         self._head, self._tail = prompt.around_clip(pieces)
         words = len(self._head) + len(self._tail) + budget(max_seconds)
         n_ctx = min(words + clip_positions(max_seconds), engine.info.n_ctx_train)
-        self._session: Session = engine.session(SessionOptions(n_ctx=whole_blocks(n_ctx), n_seq=slots))
+        self._options = SessionOptions(n_ctx=whole_blocks(n_ctx), n_seq=slots)
+        self._fall_back = fall_back
+        try:
+            self._session: Session = engine.session(self._options)
+        except DEVICE_FAILURES as error:
+            self._go_on_elsewhere(error)
         self._slots = [_Slot(seq) for seq in range(slots)]
         self._waiting: deque[_Work] = deque()
 
@@ -173,7 +182,11 @@ class Scheduler:
                     work.outcome = Attempt("", (), frozenset((FLAG_NO_SPEECH,)))
                 else:
                     self._waiting.append(work)
-            self._fill()
+            try:
+                self._fill()
+            except DEVICE_FAILURES as error:
+                self._start_over(error)
+                continue
             while done in live and live[done][1].outcome is not None:
                 tag, work = live.pop(done)
                 done += 1
@@ -188,11 +201,31 @@ class Scheduler:
             if any(slot.work for slot in self._slots):
                 show = partial(on_text, live[done][0]) if on_text is not None else None
                 more = not ended and self._wants_more(len(live))
-                self._step(done, show, source.ready if more else None)
+                try:
+                    self._step(done, show, source.ready if more else None)
+                except DEVICE_FAILURES as error:
+                    self._start_over(error)
 
     def _wants_more(self, live: int) -> bool:
         free = sum(slot.work is None for slot in self._slots)
         return free > len(self._waiting) and live < _AHEAD * len(self._slots)
+
+    # -- a device that fails --
+
+    def _go_on_elsewhere(self, error: EngineError) -> None:
+        """Another engine and its session, or the error."""
+        engine = self._fall_back(error) if self._fall_back is not None else None
+        if engine is None:
+            raise error
+        self._engine = engine
+        self._session = engine.session(self._options)
+
+    def _start_over(self, error: EngineError) -> None:
+        """Go on elsewhere; what was in the slots waits again, before the rest."""
+        self._go_on_elsewhere(error)
+        under_way = [slot.work for slot in self._slots if slot.work is not None]
+        self._slots = [_Slot(slot.seq) for slot in self._slots]
+        self._waiting.extendleft(sorted(under_way, key=lambda work: -work.index))
 
     # -- one window's way --
 
@@ -200,7 +233,13 @@ class Scheduler:
         """Give waiting work to free slots: encode, prefill, first token."""
         for slot in self._slots:
             if slot.work is None and self._waiting:
-                self._start(slot, self._waiting.popleft())
+                work = self._waiting.popleft()
+                try:
+                    self._start(slot, work)
+                except DEVICE_FAILURES:
+                    slot.work = None
+                    self._waiting.appendleft(work)
+                    raise
 
     def _start(self, slot: _Slot, work: _Work) -> None:
         audio = self._engine.audio()

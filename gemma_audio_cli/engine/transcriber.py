@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from gemma_audio_cli.audio.windows import Window
 from gemma_audio_cli.engine import prompt
@@ -26,9 +27,11 @@ from gemma_audio_cli.engine.incremental import Incremental
 from gemma_audio_cli.engine.scheduler import Scheduler, Tag
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.text import TextFilter
-from gemma_audio_cli.errors import ModelError, TooLongError
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, ModelError, TooLongError
 
 Notice = Callable[[str], None]
+FallBack = Callable[[Engine, Exception], Engine | None]
+"""Another engine in place of one whose device failed, which it closes; None: there is no other."""
 OnText = Callable[[str], None]
 
 DEFAULT_SLOTS = 4
@@ -114,15 +117,23 @@ class Transcriber:
     """Transcribes windows and answers questions with one engine."""
 
     def __init__(
-        self, engine: Engine, options: DecodeOptions | None = None, *, notice: Notice | None = None
+        self,
+        engine: Engine,
+        options: DecodeOptions | None = None,
+        *,
+        notice: Notice | None = None,
+        fall_back: FallBack | None = None,
     ) -> None:
-        """`notice` is told, in one line, what is odd but no reason to stop."""
+        """`notice` is told, in one line, what is odd but no reason to stop. `fall_back` gives another engine
+        when this one's device fails; what was under way is done again on it.
+        """
         if engine.info.projector == "none":
             raise ModelError("the model was opened without its audio projector; name it with --mmproj")
         self.engine = engine
         self.options = options or DecodeOptions()
         self._notice = notice or (lambda _text: None)
         self._noticed: set[str] = set()
+        self._fall_back = fall_back
         self._session: Session | None = None  # of questions
         self._scheduler: tuple[str, Scheduler] | None = None  # of transcripts, and their instruction
 
@@ -175,6 +186,27 @@ class Transcriber:
 
     def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
         """The answer to a question about all the windows, given to the model in order, each as one clip."""
+        windows, heard, told = iter(windows), list[Window](), list[str]()
+
+        def remembered() -> Iterator[Window]:
+            for window in windows:
+                heard.append(window)
+                yield window
+
+        def tell(text: str) -> None:
+            told.append(text)
+            if on_text is not None:
+                on_text(text)
+
+        try:
+            return self._ask(question, remembered(), tell)
+        except DEVICE_FAILURES as error:
+            # What a person has seen of an answer cannot be taken back.
+            if told or self._replace_engine(error) is None:
+                raise
+        return self._ask(question, chain(heard, windows), tell)
+
+    def _ask(self, question: str, windows: Iterable[Window], on_text: OnText) -> Answer:
         clips: list[AudioStream] = []
         try:
             for window in windows:
@@ -203,6 +235,13 @@ class Transcriber:
 
     # -- steps --
 
+    def _replace_engine(self, error: EngineError) -> Engine | None:
+        """Another engine after the device of this one failed; its sessions are gone with it."""
+        other = self._fall_back(self.engine, error) if self._fall_back is not None else None
+        if other is not None:
+            self.engine, self._session = other, None
+        return other
+
     def _schedule(self, instruction: str) -> Scheduler:
         """The scheduler for this instruction: the present one where it is the same."""
         if self._scheduler is None or self._scheduler[0] != instruction:
@@ -218,6 +257,7 @@ class Transcriber:
                 guards=self.options.guards,
                 sampler=self.options.sampler,
                 ignore_end=self.options.ignore_end,
+                fall_back=self._replace_engine,
             )
             self._scheduler = (instruction, scheduler)
         return self._scheduler[1]

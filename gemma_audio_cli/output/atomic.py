@@ -175,7 +175,7 @@ def remove_stale(folder: Path) -> int:
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDWR)
                 try:
-                    if _lock(descriptor):
+                    if try_lock(descriptor):
                         if os.name == "nt":
                             os.close(descriptor)
                             descriptor = -1
@@ -202,7 +202,7 @@ def _create_locked(folder: Path) -> tuple[Path, int]:
         path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o666)
         # Between these two lines another process may take the file for a stale one, lock and remove it.
-        _lock(descriptor)
+        try_lock(descriptor)
         with suppress(OSError):
             if os.name == "nt" or os.path.samestat(os.stat(path), os.fstat(descriptor)):
                 return path, descriptor
@@ -211,7 +211,7 @@ def _create_locked(folder: Path) -> tuple[Path, int]:
 
 if sys.platform == "win32":
 
-    def _lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
         """Nothing to do: what another process has open cannot be removed there."""
         return True
 else:
@@ -220,7 +220,7 @@ else:
 
     _NO_LOCK = (errno.EWOULDBLOCK, errno.EACCES, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
-    def _lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
         """Locks the file if nobody else has; whether it is ours. It ends with the process, at the latest."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -178,6 +178,11 @@ Backend::~Backend() {
     }
 }
 
+bool Backend::is_host() const {
+    return is_cpu() || (ggml_backend_dev_type(device_) == GGML_BACKEND_DEVICE_TYPE_ACCEL &&
+                        default_buft_ == ggml_backend_cpu_buffer_type());
+}
+
 ggml_backend_dev_t Backend::buft_device(ggml_backend_buffer_type_t buft) const {
     ggml_backend_dev_t device = ggml_backend_buft_get_device(buft);
     return device ? device : ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);

@@ -30,6 +30,8 @@ class Backend {
     ggml_backend_dev_t device() const { return device_; }
     const std::string & device_name() const { return device_name_; }
     bool is_cpu() const { return backends_.size() == 1; }
+    // True where everything but large products runs on the CPU, on its memory: the CPU itself, and BLAS.
+    bool is_host() const;
     int n_threads() const { return n_threads_; }
     // Device first, CPU last.
     std::vector<ggml_backend_t> & backends() { return backends_; }

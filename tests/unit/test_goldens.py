@@ -6,6 +6,7 @@ tokens equal.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,15 @@ from oracles import checks, goldens
 from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
 
+DEVICE = os.environ.get("GEMMA_AUDIO_DEVICE")
+"""With GEMMA_AUDIO_LIBRARY: another back end under the same bounds (docs/BACKENDS.md)."""
+
 
 @pytest.fixture(scope="module", params=goldens.cases())
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[checks.Opened]:
     """A golden case with its model opened in float32, one thread."""
     text, mmproj = goldens.float32_pair(request.param, tmp_path_factory.mktemp(request.param))
-    with Engine(text, mmproj, EngineOptions(threads=1)) as engine:
+    with Engine(text, mmproj, EngineOptions(threads=1, device=DEVICE)) as engine:
         yield checks.Opened(engine, goldens.load(request.param))
 
 

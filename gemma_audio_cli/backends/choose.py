@@ -1,0 +1,57 @@
+"""Which library and which device a run uses.
+
+    --backend, GEMMA_AUDIO_BACKEND, config.toml ──► Choice(back end, library, device)
+
+`auto` takes the first built back end in the order of the table; the CPU where none is built. OpenBLAS is
+never taken unasked: it computes on the CPU too, without the engine's own products.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemma_audio_cli.backends.store import find
+from gemma_audio_cli.backends.table import BACK_ENDS, CPU, back_end
+from gemma_audio_cli.errors import BackendError
+
+AUTO = "auto"
+_NEVER_UNASKED = ("blas",)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run is going to use."""
+
+    backend: str
+    library: Path | None
+    """None: the one inside the package."""
+    device: str | None
+    """ggml's name of the device; None: the best that the library has."""
+    asked: bool
+    """Did a person name this back end?"""
+
+
+def choose(backend: str | None = None, device: str | None = None) -> Choice:
+    """The back end of that name, or the best for None and "auto".
+
+    Raises UsageError for no such name, BackendError for one that is not built.
+    """
+    name = (backend or AUTO).lower()
+    if name != AUTO:
+        row = back_end(name)
+        if row.is_default:
+            return Choice(CPU, None, device or row.device, asked=True)
+        build = find(row.name)
+        if build is None:
+            raise BackendError(
+                f"the back end {row.name} is not built; build it with: gemma-audio backends build {row.name}"
+            )
+        return Choice(row.name, build.library, device or (None if row.numbered else row.device), asked=True)
+    if os.environ.get("GEMMA_AUDIO_LIBRARY"):
+        return Choice(AUTO, None, device, asked=False)
+    for row in BACK_ENDS:
+        if not row.is_default and row.name not in _NEVER_UNASKED and (build := find(row.name)) is not None:
+            return Choice(row.name, build.library, device, asked=False)
+    return Choice(CPU, None, device, asked=False)

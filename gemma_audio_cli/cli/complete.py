@@ -1,0 +1,75 @@
+"""What the shell offers after an option: models, back ends, devices, formats.
+
+A completer gets what is typed so far. It must answer at once and never fail: what goes wrong offers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_ALIASES = ("demo", "e2b", "e4b", "12b")
+
+
+def models(incomplete: str) -> list[str]:
+    """Aliases, GGUF files that are no projectors, and folders on the way to them."""
+    return [*_starting(_ALIASES, incomplete), *_files(incomplete, projector=False)]
+
+
+def projectors(incomplete: str) -> list[str]:
+    """GGUF files with mmproj in their name, and folders."""
+    return _files(incomplete, projector=True)
+
+
+def backends(incomplete: str) -> list[str]:
+    """auto and the names of the table."""
+    from gemma_audio_cli.backends.table import NAMES
+
+    return _starting(("auto", *NAMES), incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """The devices of the library that a run without options would use."""
+    with suppress(Exception):
+        from gemma_audio_cli import config
+        from gemma_audio_cli.backends.choose import choose
+        from gemma_audio_cli.engine._binding import use_library
+        from gemma_audio_cli.engine.devices import devices as known
+
+        use_library(choose(config.load().backend).library)
+        return _starting((device.name for device in known()), incomplete)
+    return []
+
+
+def formats(incomplete: str) -> list[str]:
+    """Names of output formats."""
+    from gemma_audio_cli.output.formats import EXTENSIONS
+
+    return _starting(EXTENSIONS, incomplete)
+
+
+def settings(incomplete: str) -> list[str]:
+    """Keys of config.toml."""
+    from gemma_audio_cli.config import NAMES
+
+    return _starting(NAMES, incomplete)
+
+
+def _starting(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _files(incomplete: str, *, projector: bool) -> list[str]:
+    folder, _, name = incomplete.rpartition("/")
+    shown = f"{folder}/" if folder or incomplete.startswith("/") else ""
+    found = []
+    with suppress(OSError):
+        for path in sorted(Path(shown or ".").expanduser().iterdir()):
+            if not path.name.startswith(name) or path.name.startswith("."):
+                continue
+            if path.is_dir():
+                found.append(f"{shown}{path.name}/")
+            elif path.suffix.lower() == ".gguf" and ("mmproj" in path.name.lower()) == projector:
+                found.append(f"{shown}{path.name}")
+    return found

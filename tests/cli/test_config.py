@@ -1,0 +1,58 @@
+"""`gemma-audio config` and `gemma-audio backends`, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def env(tmp_path):
+    return {
+        "GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "config"),
+        "GEMMA_AUDIO_BACKENDS_DIR": str(tmp_path / "built"),
+    }
+
+
+def test_a_setting_goes_in_and_comes_out(cli, env, tmp_path):
+    assert cli("config", "path", env=env).out.strip() == str(tmp_path / "config" / "config.toml")
+    assert cli("config", "set", "language", "German", env=env).code == 0
+    shown = json.loads(cli("config", "show", "--json", env=env).out)
+    assert shown["language"] == "German"
+    line = next(x for x in cli("config", "show", env=env).out.splitlines() if x.startswith("language"))
+    assert "German" in line
+    assert "config.toml" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("langauge", "German", "did you mean language"),
+        ("threads", "few", "whole number"),
+        ("backend", "cudda", "cuda"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_changes_nothing(cli, env, tmp_path, name, value, part):
+    result = cli("config", "set", name, value, env=env)
+    assert result.code == 2
+    assert part in result.err
+    assert result.err.count("\n") == 1
+    assert not (tmp_path / "config" / "config.toml").exists()
+
+
+def test_an_unknown_key_does_not_stop_a_command(cli, env, tmp_path, recording):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text("thraeds = 1\n")
+    result = cli("transcribe", recording, env=env)
+    assert result.code == 0
+    assert "did you mean threads?" in result.err
+
+
+def test_backends_names_every_one_of_this_system(cli, env):
+    lines = {line["name"]: line for line in json.loads(cli("backends", "--json", env=env).out)}
+    assert lines["cpu"]["in_use"]
+    assert lines["cpu"]["built"]
+    assert not lines["vulkan"]["built"]
+    text = cli("backends", env=env).out
+    assert all(name in text for name in lines)
