@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.common import (
+    BACKEND,
     CHANNEL,
     MMPROJ,
     MODEL,
@@ -65,7 +67,9 @@ def live(
     language: str = no_default("-l", "--language", help="The language spoken (German or de)."),
     translate_to: str = no_default("--translate-to", metavar="LANGUAGE", help="Also translate."),
     context: str = no_default("--context", help="Names and terms that may be heard."),
-    formats: list[str] = no_default("-f", "--format", metavar="FORMAT", help="May be given several times."),
+    formats: list[str] = no_default(
+        "-f", "--format", metavar="FORMAT", help="May be given several times.", complete=complete.formats
+    ),
     output: str = no_default(
         "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
     ),
@@ -80,6 +84,7 @@ def live(
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
+    backend: str = BACKEND,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
@@ -103,7 +108,7 @@ def live(
         if ask is not None and not ask.strip():
             raise UsageError("the question is empty")
         part = source_options(None, None, channel, raw)
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose)
+        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend)
         spoken = language or job.settings.language
         seconds = window or job.longest_window
         job.decode = {"slots": 1, "max_seconds": seconds}

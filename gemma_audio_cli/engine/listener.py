@@ -11,8 +11,10 @@ the same samples; an answer that went wrong goes to it to be tried again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +25,10 @@ from gemma_audio_cli.audio.windows import Window
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.engine.guards import FLAG_NO_SPEECH, judged
 from gemma_audio_cli.engine.transcriber import Segment, Transcriber
+from gemma_audio_cli.errors import DEVICE_FAILURES
 
 Floats = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 
 _SHARE = 1.5
@@ -90,7 +94,7 @@ class Listener:
         self._given: list[Floats] = []
         self._end = 0
         self._arrived = self._due = 0.0
-        self._forget()
+        self._shown, self._fresh = "", False
 
     def close(self) -> None:
         """Free the K/V cache."""
@@ -105,20 +109,30 @@ class Listener:
                 return
             if taken is not None:
                 if isinstance(taken.event, End):
-                    yield self._final(taken.event)
+                    final, rest = self._surely(partial(self._final, taken.event))
+                    if len(rest):
+                        self._surely(partial(self._hear, Speech(rest, self._end), self._arrived))
+                    yield final
                 else:
-                    self._hear(taken.event, taken.arrived)
+                    self._surely(partial(self._hear, taken.event, taken.arrived))
             if self._is_due(backlog):
-                partial = self._partial(backlog)
-                if partial is not None:
-                    yield partial
+                shown = self._surely(partial(self._partial, backlog))
+                if shown is not None:
+                    yield shown
 
     # -- steps --
 
-    def _forget(self) -> None:
-        """Another utterance begins; what is given already belongs to it."""
-        self._shown = ""
-        self._fresh = bool(self._given)
+    def _surely(self, step: Callable[[], T]) -> T:
+        """Does the step; where the device fails, with another engine that is told the utterance again."""
+        try:
+            return step()
+        except DEVICE_FAILURES as error:
+            if self._transcriber.replace_engine(error) is None:
+                raise
+        self._ear = self._transcriber.incremental(self._instruction, answer=self._options.answer)
+        for samples in self._given:
+            self._ear.push(samples)
+        return step()
 
     def _hear(self, speech: Speech, arrived: float) -> None:
         if not self._given:
@@ -157,7 +171,8 @@ class Listener:
         delay = time.monotonic() - self._arrived
         return Partial(begin, self._end / SAMPLE_RATE, heard.text, stable, delay)
 
-    def _final(self, end: End) -> Final:
+    def _final(self, end: End) -> tuple[Final, Floats]:
+        """The utterance, and what was given beyond it: the beginning of the next one."""
         known = time.monotonic()
         given = np.concatenate(self._given)
         window = Window(end.start, given[: end.samples])
@@ -165,13 +180,10 @@ class Listener:
         if len(window.samples) < len(given):
             self._ear.rehear(window.samples)
         segment = self._segment(window)
-        self._given = []
-        if len(rest):
-            self._hear(Speech(rest, self._end), self._arrived)
-        self._forget()
+        self._given, self._shown, self._fresh = [], "", False
         now = time.monotonic()
         about = {field.name: getattr(segment, field.name) for field in fields(segment)}
-        return Final(**about, delay=now - self._arrived, work=now - known)
+        return Final(**about, delay=now - self._arrived, work=now - known), rest
 
     def _segment(self, window: Window) -> Segment:
         if window.peak < self._options.silence_peak:

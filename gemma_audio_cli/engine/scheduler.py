@@ -210,6 +210,11 @@ class Scheduler:
         free = sum(slot.work is None for slot in self._slots)
         return free > len(self._waiting) and live < _AHEAD * len(self._slots)
 
+    @property
+    def engine(self) -> Engine:
+        """The one that does the work."""
+        return self._engine
+
     # -- a device that fails --
 
     def _go_on_elsewhere(self, error: EngineError) -> None:

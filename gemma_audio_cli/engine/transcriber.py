@@ -202,7 +202,7 @@ class Transcriber:
             return self._ask(question, remembered(), tell)
         except DEVICE_FAILURES as error:
             # What a person has seen of an answer cannot be taken back.
-            if told or self._replace_engine(error) is None:
+            if told or self.replace_engine(error) is None:
                 raise
         return self._ask(question, chain(heard, windows), tell)
 
@@ -235,7 +235,7 @@ class Transcriber:
 
     # -- steps --
 
-    def _replace_engine(self, error: EngineError) -> Engine | None:
+    def replace_engine(self, error: EngineError) -> Engine | None:
         """Another engine after the device of this one failed; its sessions are gone with it."""
         other = self._fall_back(self.engine, error) if self._fall_back is not None else None
         if other is not None:
@@ -244,7 +244,8 @@ class Transcriber:
 
     def _schedule(self, instruction: str) -> Scheduler:
         """The scheduler for this instruction: the present one where it is the same."""
-        if self._scheduler is None or self._scheduler[0] != instruction:
+        known = self._scheduler
+        if known is None or known[0] != instruction or known[1].engine is not self.engine:
             if self._scheduler is not None:
                 self._scheduler[1].close()
                 self._scheduler = None
@@ -257,7 +258,7 @@ class Transcriber:
                 guards=self.options.guards,
                 sampler=self.options.sampler,
                 ignore_end=self.options.ignore_end,
-                fall_back=self._replace_engine,
+                fall_back=self.replace_engine,
             )
             self._scheduler = (instruction, scheduler)
         return self._scheduler[1]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from gemma_audio_cli import Engine, Transcriber, Window, errors
+from gemma_audio_cli.audio.backlog import Backlog
 from gemma_audio_cli.audio.decode import samples
+from gemma_audio_cli.audio.utterances import End, Speech
 from gemma_audio_cli.audio.windows import WindowOptions, windows
+from gemma_audio_cli.engine import prompt
 from gemma_audio_cli.engine.data import EngineOptions
+from gemma_audio_cli.engine.listener import Listener
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.transcriber import DecodeOptions
 from gemma_audio_cli.models.resolve import demo_sample
@@ -85,3 +89,31 @@ def test_a_question_is_asked_again(heard, monkeypatch):
     monkeypatch.setattr(Session, "forward", Failing("forward", 1).bound())
     transcriber = Transcriber(engine(), OPTIONS, fall_back=lambda _old, _error: engine())
     assert transcriber.ask(question, iter(heard)).text == expected
+
+
+@pytest.mark.parametrize(("method", "n"), [("forward", 2), ("forward", 4), ("sample", 1), ("generate", 1)])
+def test_a_live_stream_goes_on_too(heard, monkeypatch, method, n):
+    def listened(fall_back=None) -> list[str]:
+        transcriber = Transcriber(engine(), DecodeOptions(slots=1), fall_back=fall_back)
+        backlog = Backlog()
+        for window in heard:
+            backlog.put(Speech(window.samples, round(window.end * 16_000)))
+            backlog.put(End(window.start, len(window.samples)))
+        backlog.close()
+        ear = Listener(transcriber, prompt.transcription(None))
+        try:
+            return [event.text for event in ear.listen(backlog)]
+        finally:
+            ear.close()
+            transcriber.close()
+            transcriber.engine.close()
+
+    def another(old: Engine, _error: Exception) -> Engine:
+        old.close()
+        return engine()
+
+    expected = listened()
+    failing = Failing(method, n)
+    monkeypatch.setattr(Session, method, failing.bound())
+    assert listened(another) == expected
+    assert failing.failed
