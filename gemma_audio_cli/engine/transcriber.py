@@ -246,8 +246,8 @@ class Transcriber:
         """The scheduler for this instruction: the present one where it is the same."""
         known = self._scheduler
         if known is None or known[0] != instruction or known[1].engine is not self.engine:
-            if self._scheduler is not None:
-                self._scheduler[1].close()
+            if known is not None:
+                known[1].close()
                 self._scheduler = None
             scheduler = Scheduler(
                 self.engine,
@@ -260,8 +260,8 @@ class Transcriber:
                 ignore_end=self.options.ignore_end,
                 fall_back=self.replace_engine,
             )
-            self._scheduler = (instruction, scheduler)
-        return self._scheduler[1]
+            self._scheduler = known = (instruction, scheduler)
+        return known[1]
 
     def _build(self, instruction: str, clips: int) -> list[prompt.Piece]:
         pieces, notice = prompt.build(self.engine, instruction, clips)
