@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from hub import Hub
-
-E2B, E4B, ALT = "ggml-org/gemma-4-E2B-it-GGUF", "ggml-org/gemma-4-E4B-it-GGUF", "unsloth/gemma-4-E2B-it-GGUF"
+from tests.models.hub import ALT, E2B, Hub
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 BLOCK = 16_384
+E2B, E4B, ALT = "ggml-org/gemma-4-E2B-it-GGUF", "ggml-org/gemma-4-E4B-it-GGUF", "unsloth/gemma-4-E2B-it-GGUF"
+"""Names of public repositories; what is in them here is random."""
 
 
 @dataclass

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import E2B
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
@@ -17,6 +16,7 @@ from gemma_audio_cli.models.gguf_header import read_header
 from gemma_audio_cli.models.inspect import inspect
 from gemma_audio_cli.models.resolve import ModelPair
 from gemma_audio_cli.models.verify import _SCALES, finite_blocks, verify
+from tests.models.hub import E2B
 
 ROOT = Path(__file__).resolve().parents[2]
 

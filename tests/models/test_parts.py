@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ALT
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.errors import ModelError
 from gemma_audio_cli.models.inspect import inspect
 from gemma_audio_cli.models.resolve import ModelPair, resolve
+from tests.models.hub import ALT
 
 
 def split(whole: Path, stem: Path, tensors: int) -> list[Path]:

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ALT, E2B, E4B
+
+from tests.models.hub import ALT, E2B, E4B
 
 TEXT, MMPROJ = "gemma-4-E2B-it-Q4_0.gguf", "mmproj-gemma-4-E2B-it-bf16.gguf"
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ALT, E2B, E4B
 
 from gemma_audio_cli.models import names, store
+from tests.models.hub import ALT, E2B, E4B
 
 ROOT = Path(__file__).resolve().parents[2]
 
