@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-# A shell starts background jobs with Ctrl-C ignored, and nohup ignores the end of a terminal; Python and every
-# child would inherit that: the tests of interruptions would wait for ever.
+# A shell starts background jobs with Ctrl-C ignored, nohup ignores the end of a terminal, and all children
+# inherit that: the tests of interruptions would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
