@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gemma_audio_cli.audio.vad import FRAME, SpeechDetector
+from gemma_audio_cli.audio.vad import FRAME, Framer, SpeechDetector
 from gemma_audio_cli.audio.windows import Window
 from gemma_audio_cli.engine.data import MAX_CLIP_SECONDS, SAMPLE_RATE
 from gemma_audio_cli.errors import AudioError
@@ -198,14 +198,11 @@ class Cutter:
 
 def frames(blocks: Iterable[Floats]) -> Iterator[Floats]:
     """Blocks of any size as frames of 512 samples; the last one is what is left."""
-    rest = np.empty(0, dtype=np.float32)
+    framer = Framer()
     for block in blocks:
-        joined = np.concatenate((rest, block)) if len(rest) else block
-        whole = len(joined) // FRAME * FRAME
-        yield from np.split(joined[:whole], whole // FRAME) if whole else ()
-        rest = joined[whole:].copy()
-    if len(rest):
-        yield rest
+        yield from framer.push(block)
+    if len(framer.rest):
+        yield framer.rest
 
 
 class SpeechWindows:
@@ -213,24 +210,22 @@ class SpeechWindows:
 
     def __init__(self, options: CutOptions | None = None) -> None:
         self._detector, self._cutter = SpeechDetector(), Cutter(options)
-        self._rest = np.empty(0, dtype=np.float32)
+        self._framer = Framer()
 
     def push(self, block: Floats) -> Iterator[Window]:
         """The windows that end within this block, float32 [n] of any size."""
-        joined = np.concatenate((self._rest, block)) if len(self._rest) else block
-        whole = len(joined) // FRAME * FRAME
-        self._rest = joined[whole:].copy()
-        return self._cut(joined[:whole])
+        return self._cut(self._framer.push(block))
 
     def finish(self) -> Iterator[Window]:
         """The windows that the end of the stream brings."""
-        yield from self._cut(self._rest)
+        if len(self._framer.rest):
+            yield from self._cut([self._framer.rest])
         last = self._cutter.finish()
         if last is not None:
             yield last
 
-    def _cut(self, samples: Floats) -> Iterator[Window]:
-        for frame in frames([samples]):
+    def _cut(self, frames: Iterable[Floats]) -> Iterator[Window]:
+        for frame in frames:
             window = self._cutter.push(frame, self._detector(frame))
             if window is not None:
                 yield window

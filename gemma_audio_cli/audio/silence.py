@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gemma_audio_cli.audio.cutter import CutOptions
 from gemma_audio_cli.audio.reader import Floats
 from gemma_audio_cli.audio.resample import Resampler
-from gemma_audio_cli.audio.vad import FRAME, SpeechDetector
+from gemma_audio_cli.audio.vad import FRAME, Framer, SpeechDetector
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 
 _MIN_SPEECH = 4
@@ -22,16 +20,13 @@ class EndOfSpeech:
         self._patience = round(seconds * SAMPLE_RATE / FRAME)
         self._resampler = Resampler(rate, SAMPLE_RATE)
         self._detector, self._options = SpeechDetector(), CutOptions()
-        self._rest = np.empty(0, dtype=np.float32)
+        self._framer = Framer()
         self._speech, self._spoken = 0, False
         self._silent = 0
 
     def hear(self, block: Floats) -> bool:
         """True from the block on in which the silence after speech has lasted long enough."""
-        for piece in self._resampler.push(block):
-            self._rest = np.concatenate((self._rest, piece))
-        while len(self._rest) >= FRAME:
-            frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
+        for frame in (frame for piece in self._resampler.push(block) for frame in self._framer.push(piece)):
             probability = self._detector(frame)
             threshold = self._options.offset if self._speech else self._options.onset
             if probability >= threshold:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gemma_audio_cli.audio.cutter import CutOptions, Cutter
-from gemma_audio_cli.audio.vad import FRAME, SpeechDetector
+from gemma_audio_cli.audio.vad import FRAME, Framer, SpeechDetector
 from gemma_audio_cli.audio.windows import Window
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 
@@ -70,8 +70,7 @@ class Utterances:
         """`detector` tells speech from silence in frames of 512 samples; default: Silero VAD."""
         self._cutter = Cutter(options)
         self._detector = detector or SpeechDetector()
-        self._rest = np.empty(0, dtype=np.float32)
-        self._frames = 0
+        self._framer = Framer()
         self._next = -1  # the frame to give next; -1: the utterance has not begun
         self._given = 0  # samples of the utterance
 
@@ -82,11 +81,8 @@ class Utterances:
 
     def push(self, block: Floats) -> Iterator[Event]:
         """What this block, float32 [n] of any size, brings."""
-        joined = np.concatenate((self._rest, block)) if len(self._rest) else block
-        whole = len(joined) // FRAME * FRAME
-        self._rest = joined[whole:].copy()
-        for at in range(0, whole, FRAME):
-            yield from self._frame(joined[at : at + FRAME].copy())
+        for frame in self._framer.push(block):
+            yield from self._frame(frame)
 
     def end(self) -> Iterator[Event]:
         """The utterance ends here, whatever is being said. What follows is another one."""
@@ -94,8 +90,8 @@ class Utterances:
 
     def finish(self) -> Iterator[Event]:
         """The stream is over."""
-        if len(self._rest):
-            yield from self._frame(self._rest)
+        if len(self._framer.rest):
+            yield from self._frame(self._framer.rest)
         yield from self.end()
 
     def _frame(self, frame: Floats) -> Iterator[Event]:

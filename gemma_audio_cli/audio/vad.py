@@ -12,6 +12,8 @@ What the model hears is not touched.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +33,22 @@ _QUIETEST = 0.02
 _NOISE = 0.003
 """Standard deviation of the noise, after levelling."""
 _NOISE_FRAMES = 64
+
+
+class Framer:
+    """Blocks of any size as frames of 512 samples, one stream."""
+
+    def __init__(self) -> None:
+        self.rest = np.empty(0, dtype=np.float32)
+        """What is no whole frame yet."""
+
+    def push(self, block: Floats) -> Iterator[Floats]:
+        """The frames that float32 [n] more complete."""
+        joined = np.concatenate((self.rest, block)) if len(self.rest) else block
+        whole = len(joined) // FRAME * FRAME
+        self.rest = joined[whole:].copy()
+        for at in range(0, whole, FRAME):
+            yield joined[at : at + FRAME].copy()
 
 
 class SpeechDetector:

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-_ALIASES = ("demo", "e2b", "e4b", "12b")
-
 
 def models(incomplete: str) -> list[str]:
     """Aliases, GGUF files that are no projectors, and folders on the way to them."""
-    return [*_starting(_ALIASES, incomplete), *_files(incomplete, projector=False)]
+    from gemma_audio_cli.models.catalogue import catalogue
+
+    aliases = ("demo", *(model.alias for model in catalogue()))
+    return [*_starting(aliases, incomplete), *_files(incomplete, projector=False)]
 
 
 def projectors(incomplete: str) -> list[str]:
@@ -61,6 +62,8 @@ def _starting(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _files(incomplete: str, *, projector: bool) -> list[str]:
+    from gemma_audio_cli.models.names import is_gguf, is_mmproj
+
     folder, _, name = incomplete.rpartition("/")
     shown = f"{folder}/" if folder or incomplete.startswith("/") else ""
     found = []
@@ -70,6 +73,6 @@ def _files(incomplete: str, *, projector: bool) -> list[str]:
                 continue
             if path.is_dir():
                 found.append(f"{shown}{path.name}/")
-            elif path.suffix.lower() == ".gguf" and ("mmproj" in path.name.lower()) == projector:
+            elif is_gguf(path.name) and is_mmproj(path.name) == projector:
                 found.append(f"{shown}{path.name}")
     return found

@@ -25,7 +25,7 @@ from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import InputError
 from gemma_audio_cli.output import OutputError, OutputPlan, Recording
 from gemma_audio_cli.output.display import Display
-from gemma_audio_cli.output.meter import Level, bar
+from gemma_audio_cli.output.meter import Level, bar, elapsed
 
 if TYPE_CHECKING:
     from gemma_audio_cli.audio.cutter import CutOptions
@@ -201,9 +201,7 @@ class LiveSession:
 
     def _status(self, width: int) -> str:
         """The last line of the display: level, time, and how things are."""
-        seconds = self._hearing.seconds if self._hearing else 0.0
-        minutes, rest = divmod(int(seconds), 60)
-        text = f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} {self._how()}"
+        text = f"{elapsed(self._hearing.seconds if self._hearing else 0.0)} {self._how()}"
         # Narrow terminals: what is said in words goes before the level.
         room = min(20, width - len(text) - 1)
         plain = "utf" not in (sys.stderr.encoding or "").lower()

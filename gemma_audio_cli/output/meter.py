@@ -66,6 +66,12 @@ def bar(level: Level, width: int, *, plain: bool = False) -> str:
     return "".join(cells)
 
 
+def elapsed(seconds: float) -> str:
+    """H:MM:SS, whole seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 class Meter:
     """A line at the foot of stderr while that is a terminal: time, level, dB. Elsewhere nothing.
 
@@ -106,8 +112,7 @@ class Meter:
     def _line(self, width: int, encoding: str) -> Any:
         from rich.text import Text
 
-        minutes, seconds = divmod(int(self._seconds()), 60)
-        clock, db = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}", f"{self._level.db:4.0f} dB"
+        clock, db = elapsed(self._seconds()), f"{self._level.db:4.0f} dB"
         # The last column stays empty: some terminals wrap when it is written to.
         room = width - 1 - len(clock) - len(db) - 2
         line = f"{clock} {bar(self._level, min(room, 50), plain='utf' not in encoding.lower())} {db}"
