@@ -30,6 +30,8 @@ class Settings:
     """auto, or a back end's name."""
     device: str | None = None
     """ggml's name of a device."""
+    gpu_layers: str | None = None
+    """auto, or how many of the text model's layers lie on the device."""
 
 
 NAMES = tuple(field.name for field in fields(Settings))
@@ -83,6 +85,8 @@ def check(name: str, value: object, source: str) -> str | int:
         if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 6):
             raise UsageError(f"{source} must be a whole number, not {value!r}")
         return int(text)
+    if name == "gpu_layers" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str):
         raise UsageError(f"{source} must be text, not {value!r}")
     return value

@@ -1,7 +1,7 @@
 """Builds a back end into a prefix of its own.
 
-    llama-cpp-python with the back end's flags ──┐
-                                                 ├──► .building-XXXX ──opened once──► renamed to its name
+    what the machine lacks and PyPI has ─────────┐
+    llama-cpp-python with the back end's flags ──┼──► .building-XXXX ──opened once──► renamed to its name
     native/ against it ──────────────────────────┘    (all output: build.log)
 
 What was built before stays and is used until the new one has its name; then the older ones go. A build that
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,9 +27,9 @@ from typing import IO
 from gemma_audio_cli import __version__
 from gemma_audio_cli.backends import store
 from gemma_audio_cli.backends.child import run_logged
-from gemma_audio_cli.backends.detect import missing
+from gemma_audio_cli.backends.detect import fetchable, missing
 from gemma_audio_cli.backends.store import Build, Record
-from gemma_audio_cli.backends.table import BackEnd
+from gemma_audio_cli.backends.table import BackEnd, Fetched
 from gemma_audio_cli.backends.tools import Machine
 from gemma_audio_cli.errors import BackendError, UsageError
 
@@ -47,7 +48,9 @@ def build(row: BackEnd, on_progress: OnProgress, machine: Machine | None = None)
     machine = machine or Machine()
     if machine.system not in row.systems:
         raise UsageError(f"{row.name} is not for this system, but for {', '.join(row.systems)}")
-    if needs := missing(row, machine):
+    needs = missing(row, machine)
+    fetched = list(dict.fromkeys(found for need in needs if (found := fetchable(row, need, machine))))
+    if needs := [need for need in needs if need.fetched not in fetched]:
         what = "; ".join(f"{need.what} (install {need.package})" for need in needs)
         raise BackendError(f"cannot build {row.name}; missing: {what}")
     sources = _sources()
@@ -59,7 +62,7 @@ def build(row: BackEnd, on_progress: OnProgress, machine: Machine | None = None)
                 shutil.rmtree(stale, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
             try:
-                return _Work(row, sources, staging, log, on_progress).run()
+                return _Work(row, fetched, sources, staging, log, on_progress).run()
             finally:
                 shutil.rmtree(staging, ignore_errors=True)  # after a success it has another name
     except OSError as error:
@@ -71,16 +74,30 @@ class _Work:
     """One build in its staging folder."""
 
     def __init__(
-        self, row: BackEnd, sources: Path, staging: Path, log: IO[str], on_progress: OnProgress
+        self,
+        row: BackEnd,
+        fetched: list[Fetched],
+        sources: Path,
+        staging: Path,
+        log: IO[str],
+        on_progress: OnProgress,
     ) -> None:
-        self._row, self._sources, self._staging = row, sources, staging
+        self._row, self._fetched, self._sources, self._staging = row, fetched, sources, staging
         self._log, self._on_progress = log, on_progress
         self._llama = metadata.version("llama-cpp-python")
         # Hundreds of megabytes of objects that a compiler which is ended leaves behind go with the folder.
         temporary = str(staging / ".tmp")
         os.mkdir(temporary)
+        self._roots = {found: staging / ".fetched" / found.root for found in fetched}
+        flags = [
+            flag.format(root=shlex.quote(str(root)))
+            for found, root in self._roots.items()
+            for flag in found.flags
+        ]
+        # A person's own flags come last and win: -DCMAKE_CUDA_ARCHITECTURES=86
+        asked = os.environ.get("CMAKE_ARGS", "")
         self._environment = os.environ | {
-            "CMAKE_ARGS": " ".join([*row.flags, "-DLLAVA_BUILD=OFF"]),
+            "CMAKE_ARGS": " ".join([*row.flags, *flags, "-DLLAVA_BUILD=OFF", asked]).strip(),
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
         }
 
@@ -88,7 +105,9 @@ class _Work:
         """All steps; the finished build under its name."""
         from gemma_audio_cli.engine._binding import ABI_VERSION
 
+        self._fetch()
         self._get_llama()
+        self._place_fetched()
         self._get_engine()
         self._tidy()
         now = datetime.now(timezone.utc)
@@ -105,6 +124,26 @@ class _Work:
         for build_before in older:
             shutil.rmtree(build_before.prefix, ignore_errors=True)
         return Build(final, record)
+
+    def _fetch(self) -> None:
+        for found, root in self._roots.items():
+            target = self._staging / ".fetched"
+            self._step(f"{found.what} from PyPI", *self._pip(target=target, alone=False), *found.packages)
+            # Linkers look for libNAME.so; wheels bring libNAME.so.13 only, and a folder that is called lib.
+            for library in sorted((root / "lib").glob("lib*.so.*")):
+                link = library.with_name(library.name.split(".so.")[0] + ".so")
+                if not link.exists():
+                    link.symlink_to(library.name)
+            if (root / "lib").is_dir() and not (root / "lib64").exists():
+                (root / "lib64").symlink_to("lib")
+
+    def _place_fetched(self) -> None:
+        """What is needed while running lies beside ggml, where its libraries look first."""
+        for found, root in self._roots.items():
+            for pattern in found.libraries:
+                for library in root.glob(pattern):
+                    if not library.is_dir():
+                        shutil.copy2(library, self._staging / "llama_cpp" / "lib" / library.name)
 
     def _get_llama(self) -> None:
         # No cache: pip keeps wheels by name and version, whatever flags they were built with.
@@ -132,10 +171,10 @@ class _Work:
         self._step("the engine", cmake, "--build", objects)
         self._step("the engine's place", cmake, "--install", objects, "--prefix", str(self._staging))
 
-    def _pip(self, *options: str, target: Path | None = None) -> list[str]:
+    def _pip(self, *options: str, target: Path | None = None, alone: bool = True) -> list[str]:
         return [
-            sys.executable, "-m", "pip", "install", "--no-deps", "--disable-pip-version-check", "--no-input",
-            *options, "--target", str(target or self._staging),
+            sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+            *(("--no-deps",) if alone else ()), *options, "--target", str(target or self._staging),
         ]  # fmt: skip
 
     def _tidy(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gemma_audio_cli.backends.store import find
 from gemma_audio_cli.backends.table import BACK_ENDS, CPU, back_end
-from gemma_audio_cli.errors import BackendError
+from gemma_audio_cli.errors import BackendError, UsageError
 
 AUTO = "auto"
 _NEVER_UNASKED = ("blas",)
@@ -31,6 +31,15 @@ class Choice:
     """ggml's name of the device; None: the best that the library has."""
     asked: bool
     """Did a person name this back end?"""
+
+
+def layers(text: str | None) -> int | None:
+    """What --gpu-layers says: a number of layers, or None for "auto". Raises UsageError."""
+    if text is None or text.lower() == AUTO:
+        return None
+    if text.isascii() and text.isdecimal() and len(text) <= 6:
+        return int(text)
+    raise UsageError(f"--gpu-layers takes auto or a number of layers, not {text!r}")
 
 
 def choose(backend: str | None = None, device: str | None = None) -> Choice:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from gemma_audio_cli.backends import parse
 from gemma_audio_cli.backends.parse import Device
-from gemma_audio_cli.backends.table import BACK_ENDS, COMPILER, BackEnd, Need
+from gemma_audio_cli.backends.table import BACK_ENDS, COMPILER, BackEnd, Fetched, Need
 from gemma_audio_cli.backends.tools import Machine
 
 
@@ -53,6 +53,22 @@ def missing(row: BackEnd, machine: Machine | None = None) -> list[Need]:
     """What a build of this back end cannot find."""
     machine = machine or Machine()
     return [need for need in (COMPILER, *row.needs) if not _is_there(need, machine)]
+
+
+def fetchable(row: BackEnd, need: Need, machine: Machine) -> Fetched | None:
+    """What a build may fetch from PyPI in place of something that is missing."""
+    if need.fetched is None or machine.system != "linux":
+        return None
+    if row.name == "cuda":  # the whole toolkit or nothing: half of one does not fit the other half
+        newest = _newest_cuda(machine)
+        if newest is not None and float(newest) < 13:
+            return None
+    return need.fetched
+
+
+def _newest_cuda(machine: Machine) -> str | None:
+    """The newest CUDA that NVIDIA's driver runs; None where there is no driver, or it does not say."""
+    return parse.nvidia_smi_cuda(machine.run("nvidia-smi") or "")
 
 
 def _is_there(need: Need, machine: Machine) -> bool:
@@ -96,7 +112,7 @@ def _cuda(machine: Machine) -> Detection:
         "/usr/local/cuda/bin/nvcc", "$CUDA_PATH/bin/nvcc.exe"
     )
     toolkit = parse.nvcc(machine.run(compiler, "--version") or "") if compiler else None
-    newest = parse.nvidia_smi_cuda(machine.run("nvidia-smi") or "") if devices else None
+    newest = _newest_cuda(machine) if devices else None
     note = ""
     if toolkit and newest and int(toolkit.split(".")[0]) > int(newest.split(".")[0]):
         note = f"the driver runs CUDA {newest} at most, the toolkit is {toolkit}: update the driver"
@@ -141,7 +157,6 @@ def _vulkan(machine: Machine) -> Detection:
 
 
 def _openvino(machine: Machine) -> Detection:
-    version = machine.package("openvino")
     devices = parse.clinfo(machine.run("clinfo", "--list") or "")
     config = machine.first_file(
         "$INTEL_OPENVINO_DIR/runtime/cmake/OpenVINOConfig.cmake",
@@ -150,8 +165,7 @@ def _openvino(machine: Machine) -> Detection:
     )
     if machine.first_file("/dev/accel/accel*") and devices:
         devices.append(Device("NPU"))
-    note = f"the Python package openvino {version} has no developer files" if version and not config else ""
-    return Detection(tuple(devices), "OpenVINO" if config else None, note)
+    return Detection(tuple(devices), "OpenVINO" if config else None)
 
 
 def _sycl(machine: Machine) -> Detection:

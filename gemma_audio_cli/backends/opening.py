@@ -56,7 +56,14 @@ class Opener:
         return self._engine(CPU_DEVICE)
 
     def _engine(self, device: str | None) -> Engine:
-        return Engine(self._text, self._mmproj, replace(self._options, device=device))
+        engine = Engine(self._text, self._mmproj, replace(self._options, device=device))
+        info, wanted = engine.info, self._options.gpu_layers
+        if wanted is None and info.n_gpu_layers <= info.n_layer:
+            self._notice(
+                f"{info.device} has room for {info.n_gpu_layers} of the model's {info.n_layer + 1} layers; "
+                "the CPU computes the others"
+            )
+        return engine
 
     def _say(self, where: str, error: Exception) -> None:
         self._notice(f"{where} failed ({error}); going on with the CPU")

@@ -9,6 +9,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Fetched:
+    """Packages of PyPI that a build fetches where a machine lacks what they bring (Linux)."""
+
+    what: str
+    packages: tuple[str, ...]
+    root: str
+    """The folder among those they install that has it."""
+    flags: tuple[str, ...]
+    """CMake's; {root} is that folder."""
+    libraries: tuple[str, ...]
+    """Patterns below that folder: libraries that are needed while running too."""
+
+
+@dataclass(frozen=True)
 class Need:
     """Something a build cannot do without, and the package that brings it."""
 
@@ -20,6 +34,8 @@ class Need:
     """Or any of these patterns of files; $NAME is the environment's."""
     holds: str = ""
     """Text that the file has to hold, where an old one would not do."""
+    fetched: Fetched | None = None
+    """What to fetch in its place."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,18 @@ _OPENCL = Need(
     files=("/usr/include/CL/cl.h", "/usr/local/include/CL/cl.h"),
 )  # fmt: skip
 
+# 13.0 rather than the newest: what it compiles runs on every driver that runs CUDA 13.
+_CUDA = Fetched(
+    "the CUDA toolkit 13.0", ("cuda-toolkit[cccl,crt,cublas,cudart,nvcc,nvvm]==13.0.*",), "nvidia/cu13",
+    # libcuda.so, which this memory pool is linked against, comes with drivers only, and not with all.
+    ("-DCMAKE_CUDA_COMPILER={root}/bin/nvcc", "-DCUDAToolkit_ROOT={root}", "-DGGML_CUDA_NO_VMM=ON"),
+    ("lib/libcublas.so.*", "lib/libcublasLt.so.*", "lib/libcudart.so.*"),
+)  # fmt: skip
+
+_OPENVINO = Fetched(
+    "OpenVINO", ("openvino>=2026.0",), "openvino", ("-DOpenVINO_DIR={root}/cmake",), ("libs/*",)
+)
+
 COMPILER = Need("a C++ compiler", "g++ (Xcode: xcode-select --install)", ("c++", "g++", "clang++", "cl"))
 """What every build needs."""
 
@@ -62,7 +90,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         (
             Need(
                 "the CUDA compiler nvcc", "cuda-toolkit-12-4 or later: developer.nvidia.com/cuda-downloads",
-                ("nvcc",), ("/usr/local/cuda/bin/nvcc", "$CUDA_PATH/bin/nvcc.exe"),
+                ("nvcc",), ("/usr/local/cuda/bin/nvcc", "$CUDA_PATH/bin/nvcc.exe"), fetched=_CUDA,
             ),
             Need(
                 "cuBLAS headers", "libcublas-dev-12-4 or later (part of cuda-toolkit)",
@@ -70,6 +98,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
                     "/usr/local/cuda/include/cublas_v2.h", "/usr/local/cuda/targets/*/include/cublas_v2.h",
                     "/usr/include/cublas_v2.h", "$CUDA_PATH/include/cublas_v2.h",
                 ),
+                fetched=_CUDA,
             ),
         ),
         "NVIDIA's driver, 550 or later (CUDA 13: 580)", "untested", ("linux", "win32"),
@@ -122,10 +151,11 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         "openvino", "Intel OpenVINO", "OPENVINO", True, ("-DGGML_OPENVINO=ON",),
         (
             Need(
-                "OpenVINO's developer files", "openvino (the archive or the apt repository; pip's has none)",
+                "OpenVINO", "openvino (the archive or the apt repository)",
                 files=("$INTEL_OPENVINO_DIR/runtime/cmake/OpenVINOConfig.cmake",
                        "/opt/intel/openvino*/runtime/cmake/OpenVINOConfig.cmake",
                        "/usr/lib/cmake/openvino*/OpenVINOConfig.cmake"),
+                fetched=_OPENVINO,
             ),
             _OPENCL,
         ),

@@ -12,6 +12,7 @@ from gemma_audio_cli.cli.common import (
     DEVICE,
     END,
     FILES,
+    GPU_LAYERS,
     MMPROJ,
     MODEL,
     QUIET,
@@ -54,6 +55,7 @@ def ask(
     threads: int = THREADS,
     backend: str = BACKEND,
     device: str = DEVICE,
+    gpu_layers: str = GPU_LAYERS,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
@@ -67,7 +69,7 @@ def ask(
         source = source_options(start, end, channel, raw)
         job = Job(
             model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens,
-            backend=backend, device=device,
+            backend=backend, device=device, gpu_layers=gpu_layers,
         )  # fmt: skip
         writer = TextWriter(sys.stdout, with_names=len(files) > 1)
 

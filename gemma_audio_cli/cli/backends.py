@@ -76,7 +76,7 @@ def lines() -> list[Line]:
     """The table: every back end of this system, the one in use marked."""
     from gemma_audio_cli import config
     from gemma_audio_cli.backends.choose import choose
-    from gemma_audio_cli.backends.detect import detect_all, missing
+    from gemma_audio_cli.backends.detect import detect_all, fetchable, missing
     from gemma_audio_cli.backends.store import find
     from gemma_audio_cli.backends.table import BACK_ENDS
     from gemma_audio_cli.backends.tools import Machine
@@ -93,7 +93,8 @@ def lines() -> list[Line]:
         if machine.system not in row.systems:
             continue
         build = None if row.is_default else find(row.name)
-        advice = _advice(row, found[row.name], build, missing(row, machine))
+        needs = [need for need in missing(row, machine) if not fetchable(row, need, machine)]
+        advice = _advice(row, found[row.name], build, needs)
         table.append(Line(row, found[row.name], build, row.name == used, advice))
     return table
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gemma_audio_cli.cli.common import BACKEND, DEVICE, MMPROJ, MODEL, QUIET, THREADS, Job, exit_codes
+from gemma_audio_cli.cli.common import (
+    BACKEND,
+    DEVICE,
+    GPU_LAYERS,
+    MMPROJ,
+    MODEL,
+    QUIET,
+    THREADS,
+    Job,
+    exit_codes,
+)
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.data import EngineInfo
@@ -38,11 +48,15 @@ def bench(
     threads: int = THREADS,
     backend: str = BACKEND,
     device: str = DEVICE,
+    gpu_layers: str = GPU_LAYERS,
     quiet: bool = QUIET,
 ) -> None:
     """Measure how fast a model runs on this machine."""
     with exit_codes():
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=False, backend=backend, device=device)
+        job = Job(
+            model, mmproj, threads, quiet=quiet, verbose=False,
+            backend=backend, device=device, gpu_layers=gpu_layers,
+        )  # fmt: skip
         try:
             engine = job.transcriber().engine
             from gemma_audio_cli.engine.measure import measure

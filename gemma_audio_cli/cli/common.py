@@ -56,6 +56,10 @@ DEVICE = typer.Option(
     None, "--device", metavar="NAME", help="ggml's name of a device: CPU, CUDA1.", show_default=False,
     autocompletion=complete.devices,
 )  # fmt: skip
+GPU_LAYERS = typer.Option(
+    None, "--gpu-layers", metavar="N", show_default=False,
+    help="Layers of the text model on the device; default: auto, all that fit into its memory.",
+)  # fmt: skip
 
 
 def no_default(
@@ -137,10 +141,11 @@ class Job:
         max_tokens: int | None = None,
         backend: str | None = None,
         device: str | None = None,
+        gpu_layers: str | None = None,
     ) -> None:
         """Names the files to use at once, so that a wrong path costs no time."""
         from gemma_audio_cli import config
-        from gemma_audio_cli.backends.choose import choose
+        from gemma_audio_cli.backends.choose import choose, layers
         from gemma_audio_cli.models import resolve
 
         loaded = config.load_all()
@@ -151,6 +156,7 @@ class Job:
         self._threads = threads or self.settings.threads
         self._backend = backend or self.settings.backend
         self._device = device or self.settings.device
+        self._gpu_layers = layers(gpu_layers or self.settings.gpu_layers)
         choose(self._backend, self._device)
         self.decode: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
         """Fields of DecodeOptions that differ from their defaults."""
@@ -186,7 +192,7 @@ class Job:
 
             if self._implicit_demo:
                 self.notice(DEMO_NOTICE)
-            placed = EngineOptions(threads=self._threads, device=self._device)
+            placed = EngineOptions(self._threads, self._device, gpu_layers=self._gpu_layers)
             opener = Opener(self.pair.text, self.pair.mmproj, placed, self.notice)
             self._transcriber = Transcriber(
                 opener.open(self._backend),
@@ -221,7 +227,8 @@ class Job:
     def _say_timings(engine: Engine) -> None:
         info = engine.info
         sys.stdout.flush()
-        print(f"device   {info.device}  {info.buffers}".rstrip(), file=sys.stderr)
+        placed = f"  {info.n_gpu_layers} of {info.n_layer + 1} layers" if info.device != "CPU" else ""
+        print(f"device   {info.device}{placed}  {info.buffers}".rstrip(), file=sys.stderr)
         print("\n".join(timing_lines(engine.timings())), file=sys.stderr, flush=True)
 
 

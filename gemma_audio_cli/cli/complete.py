@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import typer
+
 
 def models(incomplete: str) -> list[str]:
     """Aliases, GGUF files that are no projectors, and folders on the way to them."""
@@ -30,15 +32,15 @@ def backends(incomplete: str) -> list[str]:
     return _starting(("auto", *NAMES), incomplete)
 
 
-def devices(incomplete: str) -> list[str]:
-    """The devices of the library that a run without options would use."""
+def devices(context: typer.Context, incomplete: str) -> list[str]:
+    """The devices of the back end that was typed before, or that a run without options would use."""
     with suppress(Exception):
         from gemma_audio_cli import config
         from gemma_audio_cli.backends.choose import choose
         from gemma_audio_cli.engine._binding import use_library
         from gemma_audio_cli.engine.devices import devices as known
 
-        use_library(choose(config.load().backend).library)
+        use_library(choose(context.params.get("backend") or config.load().backend).library)
         return _starting((device.name for device in known()), incomplete)
     return []
 

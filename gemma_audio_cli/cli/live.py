@@ -14,6 +14,7 @@ from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.common import (
     BACKEND,
     CHANNEL,
+    GPU_LAYERS,
     MMPROJ,
     MODEL,
     QUIET,
@@ -85,6 +86,7 @@ def live(
     mmproj: str = MMPROJ,
     threads: int = THREADS,
     backend: str = BACKEND,
+    gpu_layers: str = GPU_LAYERS,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
@@ -108,7 +110,9 @@ def live(
         if ask is not None and not ask.strip():
             raise UsageError("the question is empty")
         part = source_options(None, None, channel, raw)
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend)
+        job = Job(
+            model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend, gpu_layers=gpu_layers
+        )
         spoken = language or job.settings.language
         seconds = window or job.longest_window
         job.decode = {"slots": 1, "max_seconds": seconds}

@@ -14,6 +14,7 @@ from gemma_audio_cli.cli.common import (
     DEVICE,
     END,
     FILES,
+    GPU_LAYERS,
     MMPROJ,
     MODEL,
     QUIET,
@@ -81,6 +82,7 @@ def transcribe(
     threads: int = THREADS,
     backend: str = BACKEND,
     device: str = DEVICE,
+    gpu_layers: str = GPU_LAYERS,
     quiet: bool = QUIET,
     verbose: bool = VERBOSE,
 ) -> None:
@@ -95,7 +97,10 @@ def transcribe(
         source = source_options(start, end, channel, raw, split=split_channels)
         style = Style(timestamps=timestamps, max_line=max_line)
         kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
-        job = Job(model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend, device=device)
+        job = Job(
+            model, mmproj, threads, quiet=quiet, verbose=verbose,
+            backend=backend, device=device, gpu_layers=gpu_layers,
+        )  # fmt: skip
         seconds = window or job.longest_window
         job.decode = {"slots": _slots(batch), "max_seconds": seconds}
         inputs = list(expand(files, recursive=recursive, notice=job.notice))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from gemma_audio_cli import errors
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 """What this binding was written for; `ga_abi_version()` must say the same."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -39,6 +39,10 @@ class EngineOptions:
     """A device's name in ggml ("CPU", "CUDA0", ...); None: the best GPU, else the CPU."""
     repack: bool = True
     """Let the CPU back end keep matrices in its fastest layout."""
+    gpu_layers: int | None = None
+    """Layers of the text model on the device, the output matrix counted as one more; None: all that fit into
+    its free memory. The CPU computes the others.
+    """
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class EngineInfo:
     n_layer: int
     n_layer_kv: int
     n_ctx_train: int
+    n_gpu_layers: int
+    """On the device, of n_layer + 1."""
     projector: str
     """"none", "gemma4a" or "gemma4ua"."""
     n_audio_layer: int

@@ -49,6 +49,8 @@ class Engine:
         device = n.ffi.new("char[]", options.device.encode()) if options.device else n.ffi.NULL
         native_options.device = device
         native_options.use_repack = int(options.repack)
+        layers = options.gpu_layers
+        native_options.n_gpu_layers = n.lib.GA_ALL_THAT_FIT if layers is None else layers
         native_options.progress = self._callbacks.progress
         native_options.cancel = self._callbacks.cancel
         handle = n.ffi.new("ga_engine **")

@@ -85,11 +85,16 @@ typedef int32_t (*ga_cancel_callback)(void * user_data);
 /* fraction in [0, 1] of the load done. */
 typedef void (*ga_progress_callback)(float fraction, void * user_data);
 
+enum { GA_ALL_THAT_FIT = -1 };
+
 typedef struct ga_engine_options {
     uint32_t size;
     int32_t n_threads;             /* 0: one per physical core */
     const char * device;           /* a device's name; NULL: the best GPU, else "CPU" */
     int32_t use_repack;            /* 1 (default): let the CPU back end keep matrices in its fastest layout */
+    int32_t n_gpu_layers;          /* of the text model, from its first on, that lie on the device; its output matrix
+                                      counts as one more. GA_ALL_THAT_FIT (default): by the device's free memory.
+                                      The others are the CPU's. No meaning where the device is the CPU. */
     ga_progress_callback progress; /* may be NULL */
     ga_cancel_callback cancel;     /* may be NULL; also asked during every later call on the engine */
     void * user_data;              /* for both callbacks */
@@ -108,6 +113,7 @@ typedef struct ga_engine_info {
     int32_t n_layer;
     int32_t n_layer_kv; /* layers that own K/V: the first n_layer_kv */
     int32_t n_ctx_train;
+    int32_t n_gpu_layers; /* on the device, of n_layer + 1 */
     ga_projector projector;
     int32_t n_audio_layer;
     int32_t n_audio_embd; /* conformer width; 0 for gemma4ua */

@@ -131,7 +131,7 @@ const char * ga_status_name(ga_status status) {
 }
 
 int32_t ga_abi_version(void) {
-    return 2;
+    return 3;
 }
 
 void ga_set_log(ga_log_callback callback, void * user_data) {
@@ -168,6 +168,7 @@ void ga_engine_defaults(ga_engine_options * options) {
     *options = {};
     options->size = sizeof(*options);
     options->use_repack = 1;
+    options->n_gpu_layers = GA_ALL_THAT_FIT;
 }
 
 ga_status ga_engine_open(const char * text_path, const char * mmproj_path, const ga_engine_options * options,

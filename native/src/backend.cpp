@@ -157,19 +157,31 @@ Backend::Backend(const std::string & device, int n_threads, bool use_repack, Can
         }
     }
 
-    default_buft_ = ggml_backend_dev_buffer_type(device_);
-    packs_ = device_ == cpu && use_repack;
-    if (packs_) {
+    Side & own = sides_[0];
+    Side & host = sides_[1];
+    own.device = device_;
+    own.default_buft = ggml_backend_dev_buffer_type(device_);
+    own.packs = device_ == cpu && use_repack;
+    own.is_host = device_ == cpu || (ggml_backend_dev_type(device_) == GGML_BACKEND_DEVICE_TYPE_ACCEL &&
+                                     own.default_buft == ggml_backend_cpu_buffer_type());
+    if (own.packs) {
         if (auto extra = proc<ggml_backend_dev_get_extra_bufts_t>(cpu, "ggml_backend_dev_get_extra_bufts")) {
             for (ggml_backend_buffer_type_t * buft = extra(cpu); buft && *buft; buft++) {
-                matrix_bufts_.push_back(*buft);
+                own.matrix_bufts.push_back(*buft);
             }
         }
     }
-    matrix_bufts_.push_back(default_buft_);
-    if (device_ != cpu) {
-        matrix_bufts_.push_back(ggml_backend_dev_buffer_type(cpu)); // types the device cannot multiply stay on the CPU
+    own.matrix_bufts.push_back(own.default_buft);
+    if (device_ == cpu) {
+        host = own;
+        return;
     }
+    host.device = cpu;
+    host.default_buft = ggml_backend_dev_buffer_type(cpu);
+    host.is_host = true;
+    // Plain layouts: ggml has the device multiply them too where there are many rows, and copies them to it for that.
+    host.matrix_bufts = {host.default_buft};
+    own.matrix_bufts.push_back(host.default_buft); // types the device cannot multiply stay on the CPU
 }
 
 Backend::~Backend() {
@@ -178,9 +190,9 @@ Backend::~Backend() {
     }
 }
 
-bool Backend::is_host() const {
-    return is_cpu() || (ggml_backend_dev_type(device_) == GGML_BACKEND_DEVICE_TYPE_ACCEL &&
-                        default_buft_ == ggml_backend_cpu_buffer_type());
+void Backend::memory(size_t & n_free, size_t & n_total) const {
+    n_free = n_total = 0;
+    ggml_backend_dev_memory(device_, &n_free, &n_total);
 }
 
 ggml_backend_dev_t Backend::buft_device(ggml_backend_buffer_type_t buft) const {
@@ -289,7 +301,7 @@ void GraphRunner::read(const ggml_tensor * tensor, void * out, size_t offset, si
 
 // ---- tensors that stay -------------------------------------------------------------------------------
 
-DeviceTensors::DeviceTensors(Backend & backend, size_t max_tensors) : backend_(backend) {
+DeviceTensors::DeviceTensors(const Side & side, size_t max_tensors) : side_(side) {
     ggml_init_params params = {ggml_tensor_overhead() * max_tensors, nullptr, /*no_alloc =*/true};
     ctx_ = ggml_init(params);
     if (!ctx_) {
@@ -310,9 +322,12 @@ ggml_tensor * DeviceTensors::add(ggml_type type, int64_t ne0, int64_t ne1, int64
 }
 
 void DeviceTensors::allocate(bool zeroed) {
-    buffer_ = ggml_backend_alloc_ctx_tensors_from_buft(ctx_, backend_.default_buft());
+    if (!ggml_get_first_tensor(ctx_)) {
+        return; // nothing lies on this side
+    }
+    buffer_ = ggml_backend_alloc_ctx_tensors_from_buft(ctx_, side_.default_buft);
     if (!buffer_) {
-        fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for caches", backend_.device_name().c_str());
+        fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for caches", ggml_backend_dev_name(side_.device));
     }
     if (zeroed) {
         clear();
@@ -320,7 +335,9 @@ void DeviceTensors::allocate(bool zeroed) {
 }
 
 void DeviceTensors::clear() {
-    ggml_backend_buffer_clear(buffer_, 0);
+    if (buffer_) {
+        ggml_backend_buffer_clear(buffer_, 0);
+    }
 }
 
 size_t DeviceTensors::n_bytes() const {

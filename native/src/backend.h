@@ -19,6 +19,18 @@ namespace ga {
 
 using CancelCheck = std::function<bool()>;
 
+// Where weights and caches lie, and what multiplies them there.
+struct Side {
+    ggml_backend_dev_t device = nullptr;
+    ggml_backend_buffer_type_t default_buft = nullptr;
+    // Buffer types to try for a matrix that is only multiplied, best first (repacked CPU layouts before plain ones).
+    std::vector<ggml_backend_buffer_type_t> matrix_bufts;
+    // True where matrices may be kept in layouts of our own: the CPU, unless told to leave them as they are.
+    bool packs = false;
+    // True where everything but large products runs on the CPU, on its memory: the CPU itself, and BLAS.
+    bool is_host = false;
+};
+
 class Backend {
   public:
     // device: a ggml device name, or empty for the best GPU and else the CPU. n_threads 0: one per physical core.
@@ -30,16 +42,15 @@ class Backend {
     ggml_backend_dev_t device() const { return device_; }
     const std::string & device_name() const { return device_name_; }
     bool is_cpu() const { return backends_.size() == 1; }
-    // True where everything but large products runs on the CPU, on its memory: the CPU itself, and BLAS.
-    bool is_host() const;
+    // The chosen device, and the CPU beside it (on the CPU: the same).
+    const Side & device_side() const { return sides_[0]; }
+    const Side & cpu_side() const { return sides_[1]; }
+    bool is_host() const { return device_side().is_host; }
+    // Free and total bytes of the device's memory; 0 where it does not say.
+    void memory(size_t & n_free, size_t & n_total) const;
     int n_threads() const { return n_threads_; }
     // Device first, CPU last.
     std::vector<ggml_backend_t> & backends() { return backends_; }
-    // Buffer types to try for a matrix that is only multiplied, best first (repacked CPU layouts before plain ones).
-    const std::vector<ggml_backend_buffer_type_t> & matrix_bufts() const { return matrix_bufts_; }
-    ggml_backend_buffer_type_t default_buft() const { return default_buft_; }
-    // True where matrices may be kept in layouts of our own: the CPU, unless told to leave them as they are.
-    bool packs() const { return packs_; }
     ggml_backend_dev_t buft_device(ggml_backend_buffer_type_t buft) const;
     // True where a mul_mat of a matrix of this type and shape, kept in this buffer type, runs on the buffer's device.
     bool can_multiply(ggml_backend_buffer_type_t buft, ggml_type type, int64_t n_in, int64_t n_out) const;
@@ -50,9 +61,7 @@ class Backend {
     std::string device_name_;
     int n_threads_ = 1;
     std::vector<ggml_backend_t> backends_;
-    std::vector<ggml_backend_buffer_type_t> matrix_bufts_;
-    ggml_backend_buffer_type_t default_buft_ = nullptr;
-    bool packs_ = false;
+    Side sides_[2];
     CancelCheck cancel_;
 };
 
@@ -108,10 +117,10 @@ class GraphRunner {
     std::vector<Input> inputs_;
 };
 
-// Tensors that live longer than a graph: K/V caches and carried encoder states. Allocated together on one device.
+// Tensors that live longer than a graph: K/V caches and carried encoder states. Allocated together on one side.
 class DeviceTensors {
   public:
-    DeviceTensors(Backend & backend, size_t max_tensors);
+    DeviceTensors(const Side & side, size_t max_tensors);
     ~DeviceTensors();
     DeviceTensors(const DeviceTensors &) = delete;
     DeviceTensors & operator=(const DeviceTensors &) = delete;
@@ -122,7 +131,7 @@ class DeviceTensors {
     size_t n_bytes() const;
 
   private:
-    Backend & backend_;
+    const Side & side_;
     ggml_context * ctx_ = nullptr;
     ggml_backend_buffer_t buffer_ = nullptr;
 };

@@ -35,7 +35,7 @@ Engine::Engine(const std::string & text_path, const std::string & mmproj_path, c
         audio_ = std::make_unique<AudioModel>(*audio_file_, backend_, progress_part(options, 0.0f, 0.2f));
         encoder_ = std::make_unique<AudioEncoder>(*audio_, backend_);
     }
-    text_ = std::make_unique<TextModel>(text_file_, backend_, progress_part(options, 0.2f, 1.0f));
+    text_ = std::make_unique<TextModel>(text_file_, backend_, options.n_gpu_layers, progress_part(options, 0.2f, 1.0f));
     vocab_ = std::make_unique<Vocab>(text_file_, text_->n_vocab);
     if (audio_ && audio_->n_embd_out() != text_->n_embd) {
         fail(GA_ERROR_WIDTH_MISMATCH,
@@ -70,6 +70,7 @@ void Engine::describe(ga_engine_info & info) const {
     info.n_layer = text_->n_layer;
     info.n_layer_kv = text_->n_layer_kv;
     info.n_ctx_train = text_->n_ctx_train;
+    info.n_gpu_layers = text_->n_gpu_layers;
     info.projector = audio_ ? audio_->projector() : GA_PROJECTOR_NONE;
     info.n_audio_layer = audio_ ? audio_->n_layer() : 0;
     info.n_audio_embd = audio_ ? (int32_t)audio_->width() : 0;

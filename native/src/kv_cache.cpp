@@ -3,7 +3,9 @@
 namespace ga {
 
 KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int n_ctx, int n_seq)
-    : n_ctx_(n_ctx), lengths_((size_t)n_seq, 0), tensors_(backend, (size_t)model.n_layer_kv * 2 + 1) {
+    : n_ctx_(n_ctx), lengths_((size_t)n_seq, 0),
+      device_tensors_(backend.device_side(), (size_t)model.n_layer_kv * 2 + 1),
+      cpu_tensors_(backend.cpu_side(), (size_t)model.n_layer_kv * 2 + 1) {
     for (int il = 0; il < model.n_layer_kv; il++) {
         const TextLayer & layer = model.layers[(size_t)il];
         if (layer.head_dim % ggml_blck_size(type) != 0) {
@@ -12,10 +14,13 @@ KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int
         }
         for (auto * list : {&k_, &v_}) {
             const std::string name = format("cache_%c.%d", list == &k_ ? 'k' : 'v', il);
-            list->push_back(tensors_.add(type, layer.head_dim, n_ctx, layer.n_head_kv, n_seq, name.c_str()));
+            DeviceTensors & tensors = model.on_device(il) ? device_tensors_ : cpu_tensors_;
+            list->push_back(tensors.add(type, layer.head_dim, n_ctx, layer.n_head_kv, n_seq, name.c_str()));
         }
     }
-    tensors_.allocate(/*zeroed =*/false); // positions beyond a sequence's length are never read
+    // Positions beyond a sequence's length are never read.
+    device_tensors_.allocate(/*zeroed =*/false);
+    cpu_tensors_.allocate(/*zeroed =*/false);
 }
 
 ggml_tensor * KvCache::sequence(ggml_context * ctx, ggml_tensor * cache, int seq) {

@@ -1,4 +1,4 @@
-// Keys and values of several sequences, for the layers that own them.
+// Keys and values of several sequences, for the layers that own them, each beside its layer's weights.
 //
 //   per owning layer: K, V [head_dim, n_ctx, n_head_kv, n_seq]
 //
@@ -21,7 +21,7 @@ class KvCache {
     int n_seq() const { return (int)lengths_.size(); }
     int length(int seq) const { return lengths_[(size_t)seq]; }
     void set_length(int seq, int length) { lengths_[(size_t)seq] = length; }
-    size_t n_bytes() const { return tensors_.n_bytes(); }
+    size_t n_bytes() const { return device_tensors_.n_bytes() + cpu_tensors_.n_bytes(); }
 
     // One sequence's whole cache of one layer: [head_dim, n_ctx, n_head_kv].
     ggml_tensor * k(ggml_context * ctx, int layer, int seq) const { return sequence(ctx, k_[(size_t)layer], seq); }
@@ -32,7 +32,8 @@ class KvCache {
 
     int n_ctx_;
     std::vector<int> lengths_;
-    DeviceTensors tensors_;
+    DeviceTensors device_tensors_;
+    DeviceTensors cpu_tensors_;
     std::vector<ggml_tensor *> k_;
     std::vector<ggml_tensor *> v_;
 };

@@ -15,6 +15,9 @@ constexpr size_t kNodesPerLayer = 64;
 constexpr size_t kNodesPerLayerAndSpan = 24;
 constexpr size_t kNodesElsewhere = 128;
 
+// Rows from which ggml's back ends multiply by matrices that lie on the CPU (their offload_op).
+constexpr int kRowsWorthCopying = 32;
+
 constexpr int kRopeNeox = GGML_ROPE_TYPE_NEOX;
 
 } // namespace
@@ -129,6 +132,11 @@ ggml_tensor * TextDecoder::multiply(ggml_tensor * weight, ggml_tensor * x) {
     return for_quant_ops(weight) ? quants_->multiply(weight, x) : ggml_mul_mat(runner_.ctx(), weight, x);
 }
 
+// Is a layer (n_layer: the output matrix) computed by the CPU? One that lies there is copied to the device for many rows.
+bool TextDecoder::runs_on_cpu(int il, int n_rows) const {
+    return backend_.is_host() || (!model_.on_device(il) && n_rows < kRowsWorthCopying);
+}
+
 ggml_tensor * TextDecoder::norm(ggml_tensor * x, ggml_tensor * weight) {
     ggml_context * ctx = runner_.ctx();
     x = ggml_rms_norm(ctx, x, model_.norm_eps);
@@ -202,13 +210,14 @@ ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor
     ggml_tensor * ff = norm(h, layer.ffn_norm);
     ggml_tensor * gate = multiply(layer.ffn_gate, ff);
     ggml_tensor * up = multiply(layer.ffn_up, ff);
-    ff = multiply(layer.ffn_down, gelu_mul(ctx, backend_, gate, up));
+    const bool on_cpu = runs_on_cpu(il, rows.n);
+    ff = multiply(layer.ffn_down, gelu_mul(ctx, on_cpu, gate, up));
     h = ggml_add(ctx, norm(ff, layer.ffn_post_norm), h);
 
     if (rows.ple) {
         ggml_tensor * ple = ggml_view_2d(ctx, rows.ple, model_.n_ple, rows.n, rows.ple->nb[2],
                                          (size_t)(il - rows.ple_first_layer) * rows.ple->nb[1]);
-        ggml_tensor * gated = gelu_mul(ctx, backend_, multiply(layer.ple_gate, h), ple);
+        ggml_tensor * gated = gelu_mul(ctx, on_cpu, multiply(layer.ple_gate, h), ple);
         h = ggml_add(ctx, norm(multiply(layer.ple_proj, gated), layer.ple_post_norm), h);
     }
     return layer.output_scale == 1.0f ? h : ggml_scale(ctx, h, layer.output_scale);
@@ -275,7 +284,7 @@ void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & 
         }
         result = multiply(model_.output, norm(x, model_.output_norm));
         if (model_.logit_softcap > 0) {
-            result = soft_cap(ctx, backend_, result, model_.logit_softcap);
+            result = soft_cap(ctx, runs_on_cpu(model_.n_layer, n_wanted), result, model_.logit_softcap);
         }
         runner_.output(result, true);
     } else if (cut == model_.n_layer) {

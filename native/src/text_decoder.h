@@ -60,6 +60,7 @@ class TextDecoder {
     ggml_tensor * embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
                             ggml_tensor * proj, int first_layer, int n_layers);
     ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
+    bool runs_on_cpu(int il, int n_rows) const;
     ggml_tensor * norm(ggml_tensor * x, ggml_tensor * weight);
     ggml_tensor * rope(ggml_tensor * x, ggml_tensor * pos, const TextLayer & layer);
     void store_kv(int il, ggml_tensor * normed, const Rows & rows);

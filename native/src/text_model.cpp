@@ -1,5 +1,7 @@
 #include "text_model.h"
 
+#include "placement.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -15,17 +17,22 @@ constexpr int64_t kMaxHeadDim = 4096;
 
 } // namespace
 
-TextModel::TextModel(const GgufFile & file, Backend & backend, const std::function<void(float)> & progress)
+TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted,
+                     const std::function<void(float)> & progress)
     : weights_(file, backend) {
     read_numbers(file);
     const int64_t width = n_embd;
+    n_gpu_layers = count_gpu_layers(*this, file, backend, n_wanted);
+    const auto place = [&](int il) { weights_.set_side(on_device(il) ? backend.device_side() : backend.cpu_side()); };
 
     token_table_ = file.find_tensor("token_embd.weight");
+    place(n_layer);
     output_norm = weights_.require("output_norm.weight", {width}, Use::Elementwise);
     output = weights_.optional("output.weight", {width, n_vocab}, Use::Multiply);
     if (!output) {
         output = weights_.require("token_embd.weight", {width, n_vocab}, Use::Multiply);
     }
+    place(0);
     const auto global = std::find_if(layers.begin(), layers.end(), [](const TextLayer & l) { return !l.sliding; });
     if (global != layers.end()) {
         rope_freqs = weights_.optional("rope_freqs.weight", {global->n_rot / 2}, Use::Elementwise);
@@ -57,6 +64,7 @@ TextModel::TextModel(const GgufFile & file, Backend & backend, const std::functi
         }
     }
     for (int il = 0; il < n_layer; il++) {
+        place(il);
         declare_layer(file, il);
     }
     weights_.load(progress);

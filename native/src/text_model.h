@@ -50,15 +50,16 @@ struct TextLayer {
 
 class TextModel {
   public:
-    // Reads and checks the whole file's structure, then loads. Throws Error.
-    TextModel(const GgufFile & file, Backend & backend, const std::function<void(float)> & progress);
+    // Reads and checks the whole file's structure, then loads. n_gpu_layers: as in ga_engine_options. Throws Error.
+    TextModel(const GgufFile & file, Backend & backend, int n_gpu_layers, const std::function<void(float)> & progress);
 
     int n_embd = 0;
     int n_vocab = 0;
     int n_layer = 0;
     int n_layer_kv = 0; // layers [0, n_layer_kv) own K/V
     int n_ctx_train = 0;
-    int n_ple = 0; // 0: no per-layer embeddings
+    int n_ple = 0;        // 0: no per-layer embeddings
+    int n_gpu_layers = 0; // layers [0, n_gpu_layers) lie on the device; n_layer + 1: the output matrix too
     int sliding_window = 0;
     float norm_eps = 0;
     float logit_softcap = 0; // 0: none
@@ -77,6 +78,9 @@ class TextModel {
     void embed_token(int32_t token, float * out) const;
     // Part [first_layer, first_layer + n) of a row of the mapped per-layer table × √n_ple, [n × n_ple].
     void embed_token_ple(int32_t token, int first_layer, int n, float * out) const;
+
+    // Does layer il lie on the device? n_layer: the output matrix.
+    bool on_device(int il) const { return il < n_gpu_layers; }
 
     const WeightSet & weights() const { return weights_; }
 

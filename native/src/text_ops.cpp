@@ -66,15 +66,15 @@ void compute_soft_cap(ggml_tensor * dst, const ggml_tensor *, int ith, int nth, 
 
 } // namespace
 
-ggml_tensor * gelu_mul(ggml_context * ctx, const Backend & backend, ggml_tensor * gate, ggml_tensor * up) {
-    if (backend.is_host()) { // ggml's own GELU on the CPU looks F16 values up: errors of 1e-2 in the logits
+ggml_tensor * gelu_mul(ggml_context * ctx, bool on_cpu, ggml_tensor * gate, ggml_tensor * up) {
+    if (on_cpu) { // ggml's own GELU on the CPU looks F16 values up: errors of 1e-2 in the logits
         return ggml_map_custom2(ctx, gate, up, compute_gelu_mul, GGML_N_TASKS_MAX, nullptr);
     }
     return ggml_geglu_split(ctx, gate, ggml_is_contiguous(up) ? up : ggml_cont(ctx, up));
 }
 
-ggml_tensor * soft_cap(ggml_context * ctx, const Backend & backend, ggml_tensor * x, float cap) {
-    if (backend.is_host()) {
+ggml_tensor * soft_cap(ggml_context * ctx, bool on_cpu, ggml_tensor * x, float cap) {
+    if (on_cpu) {
         void * user_data = nullptr; // carries the number itself: the node outlives this call
         std::memcpy(&user_data, &cap, sizeof(cap));
         return ggml_map_custom1_inplace(ctx, x, compute_soft_cap, GGML_N_TASKS_MAX, user_data);

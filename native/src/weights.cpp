@@ -64,7 +64,8 @@ void dequantize_row(ggml_type type, const void * row, float * out, int64_t n) {
     to_f32(type, row, out, n);
 }
 
-WeightSet::WeightSet(const GgufFile & file, Backend & backend) : file_(file), backend_(backend) {}
+WeightSet::WeightSet(const GgufFile & file, Backend & backend)
+    : file_(file), backend_(backend), side_(&backend.device_side()) {}
 
 WeightSet::~WeightSet() {
     for (auto & [buft, place] : places_) {
@@ -119,10 +120,10 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
     item.n_rows = n_rows;
     bool ours = false; // multiplied by QuantOps
     ggml_type type = info.type;
-    ggml_backend_buffer_type_t buft = backend_.default_buft();
+    ggml_backend_buffer_type_t buft = side_->default_buft;
     if (use == Use::Elementwise) {
         type = GGML_TYPE_F32;
-    } else if (backend_.packs() && quant_kernels() && info.n_rows() == info.ne[1] &&
+    } else if (side_->packs && quant_kernels() && info.n_rows() == info.ne[1] &&
                can_multiply_quants(type, info.ne[0], n_rows)) {
         ours = true;
         item.packed = type == GGML_TYPE_Q4_0;
@@ -130,14 +131,14 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
         if (type == GGML_TYPE_BF16) {
             type = bf16_as_;
         }
-        const auto & bufts = backend_.matrix_bufts();
+        const auto & bufts = side_->matrix_bufts;
         const auto fits = [&](ggml_backend_buffer_type_t b) {
             return backend_.can_multiply(b, type, info.ne[0], n_rows);
         };
         const auto found = std::find_if(bufts.begin(), bufts.end(), fits);
         if (found == bufts.end()) {
             fail(GA_ERROR_UNSUPPORTED, "%s: the tensor %s has type %s, which %s cannot multiply", file_.path().c_str(),
-                 info.name.c_str(), ggml_type_name(type), backend_.device_name().c_str());
+                 info.name.c_str(), ggml_type_name(type), ggml_backend_dev_name(side_->device));
         }
         buft = *found;
     }
@@ -182,7 +183,7 @@ ggml_tensor * WeightSet::constant(const std::string & name, std::initializer_lis
     Item item;
     int64_t ne[4] = {1, 1, 1, 1};
     std::copy(shape.begin(), shape.end(), ne);
-    item.tensor = ggml_new_tensor_4d(context_for(backend_.default_buft()), GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3]);
+    item.tensor = ggml_new_tensor_4d(context_for(side_->default_buft), GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3]);
     ggml_set_name(item.tensor, name.c_str());
     if ((int64_t)data.size() != ggml_nelements(item.tensor)) {
         fail(GA_ERROR_INTERNAL, "constant %s has the wrong size", name.c_str());

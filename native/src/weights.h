@@ -47,6 +47,9 @@ class WeightSet {
     // Type that BF16 matrices are multiplied in from now on (BF16: as they are).
     void set_bf16_as(ggml_type type) { bf16_as_ = type; }
 
+    // Where what is declared from now on lies: the device, unless told otherwise.
+    void set_side(const Side & side) { side_ = &side; }
+
     // Places and fills everything declared. progress(fraction) may be empty.
     void load(const std::function<void(float)> & progress);
 
@@ -81,6 +84,7 @@ class WeightSet {
 
     const GgufFile & file_;
     Backend & backend_;
+    const Side * side_;
     ggml_type bf16_as_ = GGML_TYPE_BF16;
     std::vector<Item> items_;
     std::map<ggml_backend_buffer_type_t, Place> places_;

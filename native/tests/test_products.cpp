@@ -202,8 +202,8 @@ void test_text_ops() {
         ggml_context * ctx = runner.begin();
         ggml_tensor * input = runner.input(GGML_TYPE_F32, x, n, n_rows, 1, 1, "x");
         ggml_tensor * other = runner.input(GGML_TYPE_F32, up, n, n_rows, 1, 1, "up");
-        ggml_tensor * gelu = ga::gelu_mul(ctx, backend, input, other);
-        ggml_tensor * capped = ga::soft_cap(ctx, backend, ggml_dup(ctx, input), 30.0f);
+        ggml_tensor * gelu = ga::gelu_mul(ctx, backend.is_host(), input, other);
+        ggml_tensor * capped = ga::soft_cap(ctx, backend.is_host(), ggml_dup(ctx, input), 30.0f);
         runner.output(gelu, true);
         runner.output(capped, true);
         runner.compute();

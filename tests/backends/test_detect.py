@@ -11,7 +11,7 @@ import pytest
 
 from gemma_audio_cli import errors
 from gemma_audio_cli.backends import tools
-from gemma_audio_cli.backends.detect import detect, detect_all, missing
+from gemma_audio_cli.backends.detect import detect, detect_all, fetchable, missing
 from gemma_audio_cli.backends.table import BACK_ENDS, back_end
 from gemma_audio_cli.backends.tools import Machine
 
@@ -120,3 +120,18 @@ def test_detection_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def _fetched(name: str, machine: Machine) -> list[str]:
+    row = back_end(name)
+    found = [fetchable(row, need, machine) for need in missing(row, machine)]
+    return [fetched.packages[0] for fetched in found if fetched]
+
+
+def test_what_pypi_has_is_fetched_where_it_fits():
+    compiler = {"c++": "nvcc-12.4.txt"}
+    assert _fetched("openvino", Described("linux", compiler)) == ["openvino>=2026.0"]
+    assert _fetched("openvino", Described("win32", compiler)) == []
+    toolkit = "cuda-toolkit[cccl,crt,cublas,cudart,nvcc,nvvm]==13.0.*"
+    assert set(_fetched("cuda", Described("linux", compiler))) == {toolkit}
+    assert _fetched("cuda", Described("linux", compiler | NVIDIA)) == []  # its driver runs 12.4 at most

@@ -95,3 +95,17 @@ def test_prompt_tokens_equal_the_reference_tokenizer(case: checks.Opened) -> Non
     assert case.engine.tokenize(before, special=True) == case.golden.before
     after = "<audio|>Transcribe the speech, then 3 words.<turn|>\n<|turn>model\n"
     assert case.engine.tokenize(after, special=True) == case.golden.after
+
+
+@pytest.mark.skipif(DEVICE in (None, "CPU", "BLAS"), reason="all layers lie on the CPU's memory")
+@pytest.mark.parametrize("name", goldens.cases())
+def test_layers_on_either_side_compute_the_same(name: str, tmp_path: Path) -> None:
+    text, mmproj = goldens.float32_pair(name, tmp_path)
+    golden = goldens.load(name)
+    found = []
+    for layers in (0, 1, 3, 999):
+        with Engine(text, mmproj, EngineOptions(threads=1, device=DEVICE, gpu_layers=layers)) as engine:
+            assert engine.info.n_gpu_layers == min(layers, engine.info.n_layer + 1)
+            case = checks.Opened(engine, golden)
+            found.append(case.greedy(golden.embeddings, len(golden.greedy)))
+    assert found == [golden.greedy] * 4
