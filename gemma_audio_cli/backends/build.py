@@ -96,6 +96,8 @@ class _Work:
         ]
         # A person's own flags come last and win: -DCMAKE_CUDA_ARCHITECTURES=86
         asked = os.environ.get("CMAKE_ARGS", "")
+        if sys.platform == "linux":  # ggml's libraries find each other, and what was fetched, beside them
+            flags.append("'-DCMAKE_INSTALL_RPATH=$ORIGIN'")
         self._environment = os.environ | {
             "CMAKE_ARGS": " ".join([*row.flags, *flags, "-DLLAVA_BUILD=OFF", asked]).strip(),
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
@@ -107,7 +109,7 @@ class _Work:
 
         self._fetch()
         self._get_llama()
-        self._place_fetched()
+        self._gather()
         self._get_engine()
         self._tidy()
         now = datetime.now(timezone.utc)
@@ -137,13 +139,16 @@ class _Work:
             if (root / "lib").is_dir() and not (root / "lib64").exists():
                 (root / "lib64").symlink_to("lib")
 
-    def _place_fetched(self) -> None:
-        """What is needed while running lies beside ggml, where its libraries look first."""
-        for found, root in self._roots.items():
-            for pattern in found.libraries:
-                for library in root.glob(pattern):
-                    if not library.is_dir():
-                        shutil.copy2(library, self._staging / "llama_cpp" / "lib" / library.name)
+    def _gather(self) -> None:
+        """What is needed while running lies in one folder, where ggml's libraries look first."""
+        target = self._staging / "llama_cpp" / "lib"
+        # llama-cpp-python leaves out back ends that it does not know; ggml's own installation has them.
+        found = [path for place in ("lib", "bin") for path in (self._staging / place).glob("*ggml*")]
+        for fetched, root in self._roots.items():
+            found += [path for pattern in fetched.libraries for path in root.glob(pattern)]
+        for library in found:
+            if not library.is_dir() and not os.path.lexists(target / library.name):
+                shutil.copy2(library, target / library.name, follow_symlinks=False)
 
     def _get_llama(self) -> None:
         # No cache: pip keeps wheels by name and version, whatever flags they were built with.

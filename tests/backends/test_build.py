@@ -21,7 +21,8 @@ from gemma_audio_cli import errors
 from gemma_audio_cli.backends import build as building
 from gemma_audio_cli.backends import store
 from gemma_audio_cli.backends.choose import choose
-from gemma_audio_cli.backends.table import back_end
+from gemma_audio_cli.backends.table import Fetched, Need, back_end
+from gemma_audio_cli.backends.tools import Machine
 from gemma_audio_cli.engine._binding import find_library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +83,34 @@ def test_a_build_of_another_interface_is_not_used(folder, monkeypatch):
     for junk in ("", "[]", "{}", '{"backend": 1}', "[" * 100_000):
         (built.prefix / store.RECORD).write_text(junk)
         assert store.builds("blas") == []
+
+
+def test_all_that_runs_lies_in_one_folder(folder, monkeypatch):
+    """What ggml installed but llama-cpp-python left out, and what was fetched; nothing is replaced."""
+
+    def install(work):
+        for name in ("lib", "llama_cpp/lib", ".fetched/kit/libs/plugins"):
+            (work._staging / name).mkdir(parents=True)
+        ggml = ("lib/libggml-openvino.so.0", "lib/libggml.so", "lib/libother.a")
+        for name in (*ggml, ".fetched/kit/libs/libkit.so.2"):
+            (work._staging / name).write_text(name)
+        (work._staging / "lib/libggml-openvino.so").symlink_to("libggml-openvino.so.0")
+        (work._staging / "llama_cpp/lib/libggml.so").write_text("the package's")
+
+    monkeypatch.setattr(building._Work, "_fetch", lambda work: None)
+    monkeypatch.setattr(building._Work, "_get_llama", install)
+    give(monkeypatch, find_library())
+    kit = Fetched("a kit", ("kit",), "kit", ("-DKIT={root}",), ("libs/*",))
+    row = replace(ROW, needs=(Need("a kit", "kit", fetched=kit),))
+    built = building.build(row, lambda *_: None, replace(Machine(), system="linux"))
+    there = built.prefix / "llama_cpp" / "lib"
+    assert {path.name: path.read_text() for path in there.iterdir()} == {
+        "libggml.so": "the package's",
+        "libggml-openvino.so": "lib/libggml-openvino.so.0",
+        "libggml-openvino.so.0": "lib/libggml-openvino.so.0",
+        "libkit.so.2": ".fetched/kit/libs/libkit.so.2",
+    }
+    assert {path.name for path in built.prefix.iterdir()} == {"build.json", "gemma_audio_cli", "llama_cpp"}
 
 
 def test_what_is_missing_is_named_with_its_package(tmp_path, monkeypatch):

@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
 """Print every parity figure beside its bound, worst over the golden cases and over all weight types.
 
-python tests/oracles/figures.py             # from the golden files: no torch needed
+    python tests/oracles/figures.py             # from the golden files: no torch needed
+    GEMMA_AUDIO_LIBRARY=... GEMMA_AUDIO_DEVICE=Vulkan0 python tests/oracles/figures.py [CASE ...]
+
+With a device: the golden cases only, on it, each in a process of its own, so that a driver that ends one of
+them does not end the others; as it is, then with the text model's layers on the CPU.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,9 +25,9 @@ from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
 from make_random_model import make_pair
 from oracles import checks, goldens
-from oracles.llamacpp import LlamaCpp
 
-ONE_THREAD = EngineOptions(threads=1)
+DEVICE = os.environ.get("GEMMA_AUDIO_DEVICE")
+ONE_THREAD = EngineOptions(threads=1, device=DEVICE)
 
 
 def line(what: str, figure: str, bound: str) -> None:
@@ -57,6 +63,11 @@ def golden(case: str, scratch: Path) -> None:
         tokens = opened.greedy(truth.embeddings, len(truth.greedy))
         same = sum(a == b for a, b in zip(tokens, truth.greedy, strict=True))
         line(f"{case}: greedy tokens that agree", f"{same}/{len(tokens)}", "all")
+    if DEVICE:
+        with Engine(text, mmproj, EngineOptions(threads=1, device=DEVICE, gpu_layers=0)) as engine:
+            logits = checks.Opened(engine, truth).logits(truth.embeddings, len(truth.logits))
+            difference = np.abs(logits - truth.logits).max()
+            line(f"{case}: logits, layers on the CPU", f"{difference:.1e}", f"<= {checks.LOGIT_BOUND:.0e}")
 
 
 class _Clip:
@@ -71,6 +82,8 @@ class _Clip:
 
 def quantised(kind: str, scratch: Path) -> None:
     """The tiny random model against libllama, and libllama against itself without flash attention."""
+    from oracles.llamacpp import LlamaCpp  # loads its own ggml, which may be another than that of the device
+
     text, mmproj = make_pair("tiny", kind, "f16", 5, scratch)
     rows = []
     for flash in (None, False):
@@ -88,8 +101,25 @@ def quantised(kind: str, scratch: Path) -> None:
         line(f"{kind}: {name} / libllama, top-1, ties counted", f"{agree:.1%}", "")
 
 
-def main() -> int:
+def on_device() -> int:
+    """Every golden case by this program, once more; the number of those that did not come to their end."""
+    lost = 0
+    for case in goldens.cases():
+        code = subprocess.run([sys.executable, __file__, case]).returncode
+        if code:
+            lost += 1
+            line(f"{case}: ended with code {code}", "", "0")
+    return lost
+
+
+def main(cases: list[str]) -> int:
+    if DEVICE and not cases:
+        return on_device()
     with tempfile.TemporaryDirectory() as scratch:
+        if cases:
+            for case in cases:
+                golden(case, Path(scratch))
+            return 0
         mel()
         for case in goldens.cases():
             golden(case, Path(scratch))
@@ -99,4 +129,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
