@@ -19,10 +19,26 @@ MEL_BOUND = 1e-4
 COSINE_BOUND = 0.99999
 SLICING_BOUND = 1e-5
 LOGIT_BOUND = 2e-3
+HALF_SLICING_BOUND = 5e-3
+HALF_LOGIT_BOUND = 0.1
+"""Where a device multiplies in float16, of the small random models' logits of 7 at most."""
 QUANTISED_COSINE = 0.9995
 QUANTISED_TOP1 = 0.99
 
 _SESSION = SessionOptions(n_ctx=512, kv_type="f32")
+
+
+def in_half(device: str | None) -> bool:
+    """Does a device of that name round what it multiplies to float16? The CPU does not, nor does BLAS."""
+    return device not in (None, "CPU", "BLAS")
+
+
+def slicing_bound(device: str | None) -> float:
+    return HALF_SLICING_BOUND if in_half(device) else SLICING_BOUND
+
+
+def logit_bound(device: str | None) -> float:
+    return HALF_LOGIT_BOUND if in_half(device) else LOGIT_BOUND
 
 
 class Prompted(Protocol):

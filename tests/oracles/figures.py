@@ -2,10 +2,10 @@
 """Print every parity figure beside its bound, worst over the golden cases and over all weight types.
 
     python tests/oracles/figures.py             # from the golden files: no torch needed
-    GEMMA_AUDIO_LIBRARY=... GEMMA_AUDIO_DEVICE=Vulkan0 python tests/oracles/figures.py [CASE ...]
+    GEMMA_AUDIO_LIBRARY=... GEMMA_AUDIO_DEVICE=Vulkan0 python tests/oracles/figures.py
 
-With a device: the golden cases only, on it, each in a process of its own, so that a driver that ends one of
-them does not end the others; as it is, then with the text model's layers on the CPU.
+With a device: the golden cases only, on it, each figure by a process of its own, so that a driver that ends
+one of them does not end the others; logits also with none and with two of the text model's layers on it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,32 +43,54 @@ def mel() -> None:
     line("mel, max abs difference", f"{worst:.1e}", f"<= {checks.MEL_BOUND:.0e}")
 
 
-def golden(case: str, scratch: Path) -> None:
+def _encoder(case: str, opened: checks.Opened, truth: goldens.Golden) -> None:
+    if len(truth.encoder):
+        cosine = checks.cosines(opened.encode(stage=1), truth.encoder).min()
+        line(f"{case}: encoder, worst token's cosine", f"{cosine:.7f}", f">= {checks.COSINE_BOUND}")
+
+
+def _embeddings(case: str, opened: checks.Opened, truth: goldens.Golden) -> None:
+    cosine = checks.cosines(opened.encode(), truth.embeddings).min()
+    line(f"{case}: embeddings, worst token's cosine", f"{cosine:.7f}", f">= {checks.COSINE_BOUND}")
+
+
+def _sliced(case: str, opened: checks.Opened, truth: goldens.Golden) -> None:
+    whole = opened.encode()
+    seeds = range(2 if DEVICE else 5)
+    slicings = [checks.random_cuts(len(truth.samples), np.random.default_rng(seed)) for seed in seeds]
+    sliced = max(float(np.abs(opened.encode(cuts) - whole).max()) for cuts in slicings)
+    line(f"{case}: sliced against whole, max abs", f"{sliced:.1e}", f"<= {checks.slicing_bound(DEVICE):.0e}")
+
+
+def _logits(case: str, opened: checks.Opened, truth: goldens.Golden) -> None:
+    logits = opened.logits(truth.embeddings, len(truth.logits))
+    difference = np.abs(logits - truth.logits).max()
+    info = opened.engine.info
+    placed = f", {info.n_gpu_layers} of {info.n_layer + 1} layers" if DEVICE else ""
+    bound = f"<= {checks.logit_bound(DEVICE):.0e}"
+    line(f"{case}: logits{placed}, max abs difference", f"{difference:.1e}", bound)
+
+
+def _greedy(case: str, opened: checks.Opened, truth: goldens.Golden) -> None:
+    tokens = opened.greedy(truth.embeddings, len(truth.greedy))
+    same = sum(a == b for a, b in zip(tokens, truth.greedy, strict=True))
+    line(f"{case}: greedy tokens that agree", f"{same}/{len(tokens)}", "all")
+
+
+MEASURES = {
+    "encoder": _encoder, "embeddings": _embeddings, "sliced": _sliced, "logits": _logits, "greedy": _greedy,
+}  # fmt: skip
+
+
+def golden(
+    case: str, scratch: Path, measures: Sequence[str] = tuple(MEASURES), layers: int | None = None
+) -> None:
     """One small random model against transformers, float32."""
     truth = goldens.load(case)
     text, mmproj = goldens.float32_pair(case, scratch)
-    with Engine(text, mmproj, ONE_THREAD) as engine:
-        opened = checks.Opened(engine, truth)
-        if len(truth.encoder):
-            cosine = checks.cosines(opened.encode(stage=1), truth.encoder).min()
-            line(f"{case}: encoder, worst token's cosine", f"{cosine:.7f}", f">= {checks.COSINE_BOUND}")
-        whole = opened.encode()
-        cosine = checks.cosines(whole, truth.embeddings).min()
-        line(f"{case}: embeddings, worst token's cosine", f"{cosine:.7f}", f">= {checks.COSINE_BOUND}")
-        slicings = [checks.random_cuts(len(truth.samples), np.random.default_rng(s)) for s in range(5)]
-        sliced = max(float(np.abs(opened.encode(cuts) - whole).max()) for cuts in slicings)
-        line(f"{case}: sliced against whole, max abs", f"{sliced:.1e}", f"<= {checks.SLICING_BOUND:.0e}")
-        logits = opened.logits(truth.embeddings, len(truth.logits))
-        difference = np.abs(logits - truth.logits).max()
-        line(f"{case}: logits, max abs difference", f"{difference:.1e}", f"<= {checks.LOGIT_BOUND:.0e}")
-        tokens = opened.greedy(truth.embeddings, len(truth.greedy))
-        same = sum(a == b for a, b in zip(tokens, truth.greedy, strict=True))
-        line(f"{case}: greedy tokens that agree", f"{same}/{len(tokens)}", "all")
-    if DEVICE:
-        with Engine(text, mmproj, EngineOptions(threads=1, device=DEVICE, gpu_layers=0)) as engine:
-            logits = checks.Opened(engine, truth).logits(truth.embeddings, len(truth.logits))
-            difference = np.abs(logits - truth.logits).max()
-            line(f"{case}: logits, layers on the CPU", f"{difference:.1e}", f"<= {checks.LOGIT_BOUND:.0e}")
+    with Engine(text, mmproj, EngineOptions(threads=1, device=DEVICE, gpu_layers=layers)) as engine:
+        for measure in measures:
+            MEASURES[measure](case, checks.Opened(engine, truth), truth)
 
 
 class _Clip:
@@ -102,23 +125,25 @@ def quantised(kind: str, scratch: Path) -> None:
 
 
 def on_device() -> int:
-    """Every golden case by this program, once more; the number of those that did not come to their end."""
+    """Everything by this program, once more; the number of processes that did not come to their end."""
     lost = 0
+    runs = [(measure, "-1") for measure in MEASURES] + [("logits", "0"), ("logits", "2"), ("greedy", "0")]
     for case in goldens.cases():
-        code = subprocess.run([sys.executable, __file__, case]).returncode
-        if code:
-            lost += 1
-            line(f"{case}: ended with code {code}", "", "0")
+        for measure, layers in runs:
+            code = subprocess.run([sys.executable, __file__, case, measure, layers]).returncode
+            if code:
+                lost += 1
+                line(f"{case}: {measure} ended with code {code}", "", "0")
     return lost
 
 
-def main(cases: list[str]) -> int:
-    if DEVICE and not cases:
+def main(arguments: list[str]) -> int:
+    if DEVICE and not arguments:
         return on_device()
     with tempfile.TemporaryDirectory() as scratch:
-        if cases:
-            for case in cases:
-                golden(case, Path(scratch))
+        if arguments:
+            case, measure, layers = arguments
+            golden(case, Path(scratch), [measure], None if layers == "-1" else int(layers))
             return 0
         mel()
         for case in goldens.cases():

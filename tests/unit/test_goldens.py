@@ -1,7 +1,7 @@
 """Our engine against what transformers computed for small random models (tests/goldens), without torch.
 
 Bounds are those of the design: mel 1e-4, encoder tokens cosine 0.99999, any slicing 1e-5, logits 2e-3, greedy
-tokens equal.
+tokens equal. On a GPU, which rounds what it multiplies to float16, slicing 5e-3 and logits 0.1.
 """
 
 from __future__ import annotations
@@ -64,25 +64,26 @@ def test_embeddings_equal_transformers(case: checks.Opened) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_sliced_clip_equals_whole_clip(case: checks.Opened, seed: int) -> None:
     cuts = checks.random_cuts(len(case.golden.samples), np.random.default_rng(seed))
-    np.testing.assert_allclose(case.encode(cuts), case.encode(), rtol=0, atol=checks.SLICING_BOUND)
+    np.testing.assert_allclose(case.encode(cuts), case.encode(), rtol=0, atol=checks.slicing_bound(DEVICE))
 
 
 def test_logits_equal_transformers(case: checks.Opened) -> None:
     golden = case.golden
     logits = case.logits(golden.embeddings, len(golden.logits))
-    assert np.abs(logits - golden.logits).max() <= checks.LOGIT_BOUND
+    assert np.abs(logits - golden.logits).max() <= checks.logit_bound(DEVICE)
 
 
 def test_logits_from_samples_equal_transformers(case: checks.Opened) -> None:
     golden = case.golden
     logits = case.logits(case.encode(), len(golden.logits))
-    assert np.abs(logits - golden.logits).max() <= checks.LOGIT_BOUND
+    assert np.abs(logits - golden.logits).max() <= checks.logit_bound(DEVICE)
 
 
 def test_skipping_rows_changes_nothing(case: checks.Opened) -> None:
     rows = [case.logits(case.golden.embeddings, 3, SessionOptions(n_ctx=512, kv_type="f32", skip_rows=s))
             for s in (True, False)]  # fmt: skip
-    np.testing.assert_allclose(rows[0], rows[1], rtol=0, atol=1e-5)
+    bound = checks.logit_bound(DEVICE) if checks.in_half(DEVICE) else 1e-5
+    np.testing.assert_allclose(rows[0], rows[1], rtol=0, atol=bound)
 
 
 def test_greedy_tokens_equal_transformers(case: checks.Opened) -> None:
@@ -97,7 +98,7 @@ def test_prompt_tokens_equal_the_reference_tokenizer(case: checks.Opened) -> Non
     assert case.engine.tokenize(after, special=True) == case.golden.after
 
 
-@pytest.mark.skipif(DEVICE in (None, "CPU", "BLAS"), reason="all layers lie on the CPU's memory")
+@pytest.mark.skipif(not checks.in_half(DEVICE), reason="all layers lie on the CPU's memory")
 @pytest.mark.parametrize("name", goldens.cases())
 def test_layers_on_either_side_compute_the_same(name: str, tmp_path: Path) -> None:
     text, mmproj = goldens.float32_pair(name, tmp_path)
