@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import make_man_page
 from gemma_audio_cli.cli import app
@@ -32,10 +33,10 @@ def test_the_page_is_the_one_that_the_program_makes():
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words], ids=" ".join)
-def test_every_command_is_there_with_all_that_its_help_names(cli, words):
+def test_every_command_is_there_with_all_that_its_help_names(words):
     section = re.search(rf"^\.SS {' '.join(words)}\n(.*?)(?=^\.S[SH] )", PLAIN, re.M | re.S)
     assert section
-    shown = cli(*words, "--help").out
+    shown = CliRunner().invoke(app, [*words, "--help"]).output
     names = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", shown.split("Options:")[1].split("Examples:")[0]))
     for name in names - {"-h", "--help"}:
         assert re.search(rf"(?<![\w-]){name}\b", section[1]), name
@@ -47,10 +48,10 @@ def test_every_variable_that_the_package_reads_is_there():
         assert name in PLAIN, name
 
 
-def test_exit_codes_are_those_of_help(cli):
+def test_exit_codes_are_those_of_help():
     section = PLAIN.split(".SH EXIT STATUS")[1].split(".SH")[0]
-    codes = re.findall(r"^(\d+)$", section, re.M)
-    assert codes == ["0", "1", "2", "3", "130"]
+    told = CliRunner().invoke(app, ["--help"]).output.split("Exit codes:")[1]
+    assert re.findall(r"^(\d+)$", section, re.M) == re.findall(r"\b\d+\b", told)
 
 
 @pytest.mark.parametrize(
