@@ -37,7 +37,8 @@ def make_prefix() -> Path:
     run("cmake", "-S", source, "-B", objects, *_generator(), *options())
     # Some hundred megabytes of memory for each compiler: no more of them than processors.
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 2)
-    run("cmake", "--build", objects, "--config", "Release", "--parallel", jobs)
+    build = ("cmake", "--build", objects, "--config", "Release", "--parallel", jobs)
+    run(*build, log=WORK / "ggml.log")  # ten thousands of lines of warnings
     shutil.rmtree(PREFIX, ignore_errors=True)
     run("cmake", "--install", objects, "--config", "Release", "--prefix", PREFIX, "--strip")
     shutil.copyfile(source / "LICENSE", PREFIX / "LICENSE.llama.cpp")
@@ -104,10 +105,16 @@ def _sdist(version: str) -> Path:
     return archive
 
 
-def run(*command: str | Path) -> None:
-    """One step, shown; the program ends where it fails."""
+def run(*command: str | Path, log: Path | None = None) -> None:
+    """One step, shown; the program ends where it fails. What the step says may go to a file."""
     words = [str(word) for word in command]
-    print("==>", " ".join(words), flush=True)
-    code = subprocess.run(words).returncode
+    print("==>", " ".join(words), f"(output: {log})" if log else "", flush=True)
+    if log:
+        with open(log, "wb") as file:
+            code = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT).returncode
+        if code:
+            print("\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:]))
+    else:
+        code = subprocess.run(words).returncode
     if code:
         raise SystemExit(f"==> failed with exit code {code}: {words[0]}")
