@@ -71,6 +71,8 @@ def options(system: str = sys.platform) -> list[str]:
         values["GGML_METAL_EMBED_LIBRARY"] = "ON"
     unwanted = ("COMMON", "TESTS", "TOOLS", "EXAMPLES", "SERVER", "APP")
     values |= {f"LLAMA_BUILD_{part}": "OFF" for part in unwanted}
+    if system != "win32":  # ggml's assertions name their files: not where those lay on this machine
+        values |= dict.fromkeys(("CMAKE_C_FLAGS", "CMAKE_CXX_FLAGS"), f"-ffile-prefix-map={WORK}=.")
     return [f"-D{name}={value}" for name, value in values.items()]
 
 
@@ -89,7 +91,10 @@ def _source(version: str) -> Path:
     fresh = WORK / "source.new"
     shutil.rmtree(fresh, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(fresh, filter="data")
+        if hasattr(tarfile, "data_filter"):  # not in the first releases of 3.10 and 3.11
+            tar.extractall(fresh, filter="data")
+        else:
+            tar.extractall(fresh)
     os.rename(fresh / f"llama_cpp_python-{version}", folder)
     fresh.rmdir()
     return source
@@ -98,9 +103,10 @@ def _source(version: str) -> Path:
 def _sdist(version: str) -> Path:
     archive = WORK / f"llama_cpp_python-{version}.tar.gz"
     if not archive.is_file():
+        # pip asks the sources for their metadata; for that, what is installed here will do.
         run(
-            sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python",
-            "--dest", WORK, f"llama-cpp-python=={version}",
+            sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation",
+            "--no-binary", "llama-cpp-python", "--dest", WORK, f"llama-cpp-python=={version}",
         )  # fmt: skip
     return archive
 
