@@ -26,7 +26,8 @@ def build() -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     ggml.run(
         sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder,
-        "-C", "cmake.define.GA_BUNDLE=ON", "-C", f"build-dir={ggml.WORK / 'engine'}", ggml.ROOT,
+        "--config-settings", "cmake.define.GA_BUNDLE=ON",  # in long, for pip before 23.1
+        "--config-settings", f"build-dir={ggml.WORK / 'engine'}", ggml.ROOT,
     )  # fmt: skip
     (wheel,) = folder.glob("*.whl")
     return wheel
