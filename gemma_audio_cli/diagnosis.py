@@ -50,9 +50,12 @@ def diagnose(full: bool, backend: str | None = None) -> Part:
 
 def _versions() -> Part:
     from gemma_audio_cli.backends.tools import Machine
+    from gemma_audio_cli.engine import _llama
 
     machine = Machine()
     packages = {name: machine.package(name) or "missing" for name in _PACKAGES}
+    if _llama.is_bundled():
+        packages["llama-cpp-python"] = f"{_llama.RELEASE} (its libraries, inside this package)"
     return {"gemma-audio": __version__, "python": sys.version.split()[0], **packages}
 
 

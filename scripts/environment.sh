@@ -94,6 +94,6 @@ prepare() {
     parity) what=".[test,parity]" tests=ON ;;
     esac
     PATH="$PWD/.venv/bin:$PATH" quietly "$python" -m pip install --no-build-isolation \
-        -C cmake.define.GA_BUILD_TESTS="$tests" -e "$what"
+        --config-settings cmake.define.GA_BUILD_TESTS="$tests" -e "$what"
     echo "$print $level" >.venv/installed
 }

@@ -20,7 +20,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +30,7 @@ from gemma_audio_cli.backends.detect import fetchable, missing
 from gemma_audio_cli.backends.store import Build, Record
 from gemma_audio_cli.backends.table import BackEnd, Fetched
 from gemma_audio_cli.backends.tools import Machine
+from gemma_audio_cli.engine import _llama
 from gemma_audio_cli.errors import BackendError, UsageError
 
 OnProgress = Callable[[str, int, int], None]
@@ -84,7 +84,7 @@ class _Work:
     ) -> None:
         self._row, self._fetched, self._sources, self._staging = row, fetched, sources, staging
         self._log, self._on_progress = log, on_progress
-        self._llama = metadata.version("llama-cpp-python")
+        self._llama = _llama.release()
         # Hundreds of megabytes of objects that a compiler which is ended leaves behind go with the folder.
         temporary = str(staging / ".tmp")
         os.mkdir(temporary)

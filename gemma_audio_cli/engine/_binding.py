@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gemma_audio_cli import errors
+from gemma_audio_cli.engine._llama import is_bundled
 
 ABI_VERSION = 3
 """What this binding was written for; `ga_abi_version()` must say the same."""
@@ -102,9 +103,12 @@ def _load_ffi(library: Path) -> Any:
     raise errors.LibraryError(f"gemma_audio.h is not found beside {library}; install the package again")
 
 
-def _add_dll_folder() -> None:
-    """Windows has no rpath: tell the loader where ggml and libllama are."""
+def _add_dll_folder(library: Path) -> None:
+    """Windows has no rpath: tell the loader where ggml and libllama are, beside the library (as in a wheel
+    that brings them) or in llama-cpp-python.
+    """
     if sys.platform == "win32":
+        os.add_dll_directory(str(library.parent))
         spec = importlib.util.find_spec("llama_cpp")
         if spec and spec.origin:
             os.add_dll_directory(str(Path(spec.origin).parent / "lib"))
@@ -127,16 +131,15 @@ def native() -> Native:
     """Open the library once for the process."""
     path = find_library()
     ffi = _load_ffi(path)
-    _add_dll_folder()
+    _add_dll_folder(path)
     _spin_briefly()
     try:
         lib = ffi.dlopen(str(path))
         version = lib.ga_abi_version()
     except (OSError, AttributeError) as error:
         first = str(error).splitlines()[0]
-        raise errors.LibraryError(
-            f"cannot load {path}: {first}; install llama-cpp-python and this package again"
-        ) from None
+        what = "this package" if is_bundled() else "llama-cpp-python and this package"
+        raise errors.LibraryError(f"cannot load {path}: {first}; install {what} again") from None
     if version != ABI_VERSION:
         raise errors.LibraryError(
             f"{path} speaks version {version} of its interface, this package version {ABI_VERSION}; "

@@ -3,6 +3,7 @@
 #include "audio_clip.h"
 #include "engine.h"
 #include "mel.h"
+#include "plugins.h"
 #include "session.h"
 
 #include <algorithm>
@@ -143,7 +144,13 @@ void ga_set_log(ga_log_callback callback, void * user_data) {
 
 int32_t ga_device_count(void) {
     quiet_logs_once();
-    return (int32_t)ggml_backend_dev_count();
+    int32_t n = 0;
+    std::string error;
+    guarded(error, [&] {
+        ga::load_plugins_once();
+        n = (int32_t)ggml_backend_dev_count();
+    });
+    return n;
 }
 
 ga_status ga_device_get(int32_t index, ga_device_info * info) {

@@ -1,10 +1,11 @@
 #include "backend.h"
 
+#include "plugins.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
-#include <mutex>
 #include <set>
 #include <thread>
 
@@ -71,15 +72,6 @@ int default_thread_count() {
 
 namespace {
 
-void load_backends_once() {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        if (ggml_backend_dev_count() == 0) {
-            ggml_backend_load_all(); // builds whose back ends are separate libraries
-        }
-    });
-}
-
 template <typename Function> Function proc(ggml_backend_dev_t device, const char * name) {
     ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
     return reinterpret_cast<Function>(ggml_backend_reg_get_proc_address(reg, name));
@@ -114,7 +106,7 @@ bool abort_callback(void * data) {
 } // namespace
 
 Backend::Backend(const std::string & device, int n_threads, bool use_repack, CancelCheck cancel) {
-    load_backends_once();
+    load_plugins_once();
     if (cancel) {
         // Asked before every node of a graph; the caller's check may be slow (Python), so at most 50 times a second.
         cancel_ = [cancel, last = std::chrono::steady_clock::time_point(), said = false]() mutable {
