@@ -63,6 +63,11 @@ def _read(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError:
         return {}
+    return parse(data, path)
+
+
+def parse(data: bytes, path: Path) -> dict[str, Any]:
+    """What a TOML file says. Raises UsageError that names it."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -70,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(tomllib.loads(data.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+        raise UsageError(f"{path}: not valid TOML: {error}; correct it by hand") from None
 
 
 def load_file() -> dict[str, Any]:

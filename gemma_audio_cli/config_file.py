@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
+from gemma_audio_cli.config import parse
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.output.atomic import AtomicFile
 
@@ -28,8 +28,9 @@ def set_value(path: Path, key: str, value: Value | None) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
         raise UsageError(f"{key!r} is no name of a setting")
-    old = _read(path)
-    before = _parse(old, path)
+    data = _read(path)
+    before = parse(data, path)
+    old = data.decode("utf-8")
     after = dict(before)
     after.pop(key, None)
     if value is not None:
@@ -81,7 +82,7 @@ def _edited(text: str, key: str, value: Value | None) -> str:
 
 def _reads_as(text: str, meant: dict[str, Any]) -> bool:
     try:
-        found = _parse(text, Path())
+        found = parse(text.encode("utf-8"), Path())
     except UsageError:
         return False
     return found == meant and all(type(found[key]) is type(value) for key, value in meant.items())
@@ -94,23 +95,10 @@ def _tail(rest: str) -> str:
     return found.group(1) if found else "\n"
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes()
     except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not valid TOML: it is not UTF-8; correct it by hand") from None
+        return b""
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check the file") from None
-
-
-def _parse(text: str, path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return dict(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}; correct it by hand") from None
