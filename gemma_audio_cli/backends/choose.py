@@ -2,8 +2,8 @@
 
     --backend, GEMMA_AUDIO_BACKEND, config.toml ──► Choice(back end, library, device)
 
-`auto` takes the first built back end in the order of the table; the CPU where none is built. OpenBLAS is
-never taken unasked: it computes on the CPU too, without the engine's own products.
+`auto` takes the first built back end in the order of the table; the CPU where none is built. OpenBLAS and
+OpenVINO are never taken unasked: they are slower here than the engine's own products on the CPU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gemma_audio_cli.backends.table import BACK_ENDS, CPU, back_end
 from gemma_audio_cli.errors import BackendError, UsageError
 
 AUTO = "auto"
-_NEVER_UNASKED = ("blas",)
+_NEVER_UNASKED = ("blas", "openvino")
 
 
 @dataclass(frozen=True)

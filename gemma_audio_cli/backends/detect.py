@@ -165,7 +165,8 @@ def _openvino(machine: Machine) -> Detection:
     )
     if machine.first_file("/dev/accel/accel*") and devices:
         devices.append(Device("NPU"))
-    return Detection(tuple(devices), "OpenVINO" if config else None)
+    note = "slower than the CPU; used only where --backend names it" if devices else ""
+    return Detection(tuple(devices), "OpenVINO" if config else None, note)
 
 
 def _sycl(machine: Machine) -> Detection:

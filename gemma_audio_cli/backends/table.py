@@ -145,7 +145,8 @@ BACK_ENDS: tuple[BackEnd, ...] = (
                 ),
             ),
         ),
-        "the graphics driver (Mesa: mesa-vulkan-drivers)", "untested",
+        "the graphics driver (Mesa: mesa-vulkan-drivers)",
+        "run: Mesa 22.3.6 lavapipe (software), Debian 12, November 2026",
     ),
     BackEnd(
         "openvino", "Intel OpenVINO", "OPENVINO", True, ("-DGGML_OPENVINO=ON",),
@@ -159,7 +160,8 @@ BACK_ENDS: tuple[BackEnd, ...] = (
             ),
             _OPENCL,
         ),
-        "intel-opencl-icd for GPUs; none for CPUs", "untested", ("linux", "win32"),
+        "intel-opencl-icd for GPUs; none for CPUs",
+        "run: OpenVINO 2026.4.1 on the CPU, Debian 12, November 2026", ("linux", "win32"),
     ),
     BackEnd(
         "sycl", "Intel SYCL (oneAPI)", "SYCL", True,

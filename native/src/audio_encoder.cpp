@@ -24,7 +24,7 @@ void append_rows(const GraphRunner & runner, const ggml_tensor * tensor, int64_t
 
 AudioEncoder::AudioEncoder(const AudioModel & model, Backend & backend)
     : model_(model), backend_(backend),
-      runner_(std::make_unique<GraphRunner>(backend, (size_t)(192 * model.n_layer() + 256))) {}
+      runner_(std::make_unique<GraphRunner>(backend, (size_t)(256 * model.n_layer() + 256))) {}
 
 AudioEncoder::~AudioEncoder() = default;
 

@@ -99,6 +99,11 @@ ggml_backend_dev_t find_device(const std::string & name) {
     fail(GA_ERROR_BACKEND, "ggml reports no device at all, not even the CPU: the installation is damaged");
 }
 
+// ggml's OpenVINO back end translates whole graphs of libllama's making, and fails on others; single products it takes.
+bool is_fit_for_products_only(ggml_backend_dev_t device) {
+    return std::string(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device))) == "OPENVINO";
+}
+
 bool abort_callback(void * data) {
     return static_cast<const Backend *>(data)->cancelled();
 }
@@ -152,10 +157,13 @@ Backend::Backend(const std::string & device, int n_threads, bool use_repack, Can
     Side & own = sides_[0];
     Side & host = sides_[1];
     own.device = device_;
-    own.default_buft = ggml_backend_dev_buffer_type(device_);
+    multiplies_only_ = is_fit_for_products_only(device_);
+    ggml_backend_buffer_type_t device_buft = ggml_backend_dev_buffer_type(device_);
+    own.default_buft = multiplies_only_ ? ggml_backend_dev_buffer_type(cpu) : device_buft;
     own.packs = device_ == cpu && use_repack;
-    own.is_host = device_ == cpu || (ggml_backend_dev_type(device_) == GGML_BACKEND_DEVICE_TYPE_ACCEL &&
-                                     own.default_buft == ggml_backend_cpu_buffer_type());
+    own.is_host = device_ == cpu || multiplies_only_ ||
+                  (ggml_backend_dev_type(device_) == GGML_BACKEND_DEVICE_TYPE_ACCEL &&
+                   own.default_buft == ggml_backend_cpu_buffer_type());
     if (own.packs) {
         if (auto extra = proc<ggml_backend_dev_get_extra_bufts_t>(cpu, "ggml_backend_dev_get_extra_bufts")) {
             for (ggml_backend_buffer_type_t * buft = extra(cpu); buft && *buft; buft++) {
@@ -163,7 +171,7 @@ Backend::Backend(const std::string & device, int n_threads, bool use_repack, Can
             }
         }
     }
-    own.matrix_bufts.push_back(own.default_buft);
+    own.matrix_bufts.push_back(device_buft);
     if (device_ == cpu) {
         host = own;
         return;
@@ -233,6 +241,7 @@ ggml_context * GraphRunner::begin() {
     ctx_ = ggml_init(params);
     graph_ = ggml_new_graph_custom(ctx_, max_nodes_, false);
     inputs_.clear();
+    device_nodes_.clear();
     return ctx_;
 }
 
@@ -258,6 +267,21 @@ ggml_tensor * GraphRunner::input_view(ggml_type type, int64_t ne0, int64_t ne1, 
     return tensor;
 }
 
+ggml_tensor * GraphRunner::multiply(ggml_tensor * weight, ggml_tensor * x) {
+    if (!backend_.multiplies_only() || ggml_backend_buffer_is_host(weight->buffer)) {
+        return ggml_mul_mat(ctx_, weight, x);
+    }
+    // One product at a time and of a copy: of views, and where several are translated together, other results come back.
+    // The copy is copied once more by the device: ggml has OpenVINO round to BF16 what begins with a product.
+    ggml_tensor * operand = ggml_cont(ctx_, ggml_cont(ctx_, x));
+    ggml_tensor * product = ggml_mul_mat(ctx_, weight, operand);
+    for (ggml_tensor * node : {operand, product}) {
+        ggml_backend_sched_set_tensor_backend(sched_, node, backend_.backends().front());
+        device_nodes_.insert(node);
+    }
+    return ggml_cont(ctx_, product);
+}
+
 void GraphRunner::output(ggml_tensor * tensor, bool read_later) {
     if (read_later) {
         ggml_set_output(tensor); // its memory is not reused by later nodes
@@ -265,9 +289,21 @@ void GraphRunner::output(ggml_tensor * tensor, bool read_later) {
     ggml_build_forward_expand(graph_, tensor);
 }
 
+void GraphRunner::place_products() {
+    for (int i = 0; i < ggml_graph_n_nodes(graph_); i++) {
+        ggml_tensor * node = ggml_graph_node(graph_, i);
+        if (!device_nodes_.count(node)) {
+            ggml_backend_sched_set_tensor_backend(sched_, node, backend_.backends().back());
+        }
+    }
+}
+
 void GraphRunner::compute() {
     if (backend_.cancelled()) {
         fail(GA_ERROR_CANCELLED, "cancelled");
+    }
+    if (backend_.multiplies_only()) {
+        place_products();
     }
     if (!ggml_backend_sched_alloc_graph(sched_, graph_)) {
         fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for the intermediate results", backend_.device_name().c_str());

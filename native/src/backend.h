@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct Side {
     std::vector<ggml_backend_buffer_type_t> matrix_bufts;
     // True where matrices may be kept in layouts of our own: the CPU, unless told to leave them as they are.
     bool packs = false;
-    // True where everything but large products runs on the CPU, on its memory: the CPU itself, and BLAS.
+    // True where everything but products runs on the CPU, on its memory: the CPU itself, BLAS, OpenVINO.
     bool is_host = false;
 };
 
@@ -46,6 +47,8 @@ class Backend {
     const Side & device_side() const { return sides_[0]; }
     const Side & cpu_side() const { return sides_[1]; }
     bool is_host() const { return device_side().is_host; }
+    // True where the device is given products with weights and nothing else, whatever it says that it supports.
+    bool multiplies_only() const { return multiplies_only_; }
     // Free and total bytes of the device's memory; 0 where it does not say.
     void memory(size_t & n_free, size_t & n_total) const;
     int n_threads() const { return n_threads_; }
@@ -62,6 +65,7 @@ class Backend {
     int n_threads_ = 1;
     std::vector<ggml_backend_t> backends_;
     Side sides_[2];
+    bool multiplies_only_ = false;
     CancelCheck cancel_;
 };
 
@@ -94,6 +98,9 @@ class GraphRunner {
     ggml_tensor * input_view(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, const void * data,
                              const char * name);
 
+    // weight · x, on the weight's side.
+    ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
+
     // Adds a node that must be computed (a result to read, or a copy into a state or cache).
     void output(ggml_tensor * tensor, bool read_later);
 
@@ -103,6 +110,9 @@ class GraphRunner {
     void read(const ggml_tensor * tensor, void * out, size_t offset, size_t n_bytes) const;
 
   private:
+    // All nodes but those of multiply() on the CPU.
+    void place_products();
+
     struct Input {
         ggml_tensor * tensor;
         std::vector<uint8_t> owned;
@@ -115,6 +125,7 @@ class GraphRunner {
     ggml_cgraph * graph_ = nullptr;
     ggml_backend_sched_t sched_ = nullptr;
     std::vector<Input> inputs_;
+    std::set<const ggml_tensor *> device_nodes_; // where multiplies_only()
 };
 
 // Tensors that live longer than a graph: K/V caches and carried encoder states. Allocated together on one side.

@@ -65,7 +65,7 @@ class EncoderGraph {
         if (for_quant_ops(weight)) {
             result = quants_->multiply(weight, x);
         } else {
-            result = ggml_mul_mat(ctx_, weight, x);
+            result = runner_.multiply(weight, x);
             ggml_prec_set_acc(result, GGML_PREC_F32);
         }
         if (after.bias) {

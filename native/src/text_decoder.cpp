@@ -11,7 +11,7 @@ namespace ga {
 namespace {
 
 // Upper bounds on graph nodes (leafs included); ggml ends the process when a graph outgrows its memory.
-constexpr size_t kNodesPerLayer = 64;
+constexpr size_t kNodesPerLayer = 96;
 constexpr size_t kNodesPerLayerAndSpan = 24;
 constexpr size_t kNodesElsewhere = 128;
 
@@ -129,7 +129,7 @@ ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wante
 }
 
 ggml_tensor * TextDecoder::multiply(ggml_tensor * weight, ggml_tensor * x) {
-    return for_quant_ops(weight) ? quants_->multiply(weight, x) : ggml_mul_mat(runner_.ctx(), weight, x);
+    return for_quant_ops(weight) ? quants_->multiply(weight, x) : runner_.multiply(weight, x);
 }
 
 // Is a layer (n_layer: the output matrix) computed by the CPU? One that lies there is copied to the device for many rows.

@@ -107,9 +107,11 @@ def test_a_name_nearly_right_is_answered_with_the_right_one():
 
 
 def test_the_docs_say_what_the_table_says():
-    text = (Path(__file__).resolve().parents[2] / "docs" / "BACKENDS.md").read_text(encoding="utf-8")
-    for row in BACK_ENDS:
-        assert f"| `{row.name}` | {row.title} | {row.verified} |" in text
+    root = Path(__file__).resolve().parents[2]
+    for path in (root / "README.md", root / "docs" / "BACKENDS.md"):
+        text = path.read_text(encoding="utf-8")
+        for row in BACK_ENDS:
+            assert f"| `{row.name}` | {row.title} | {row.verified} |" in text
 
 
 def test_detection_imports_nothing_heavy():

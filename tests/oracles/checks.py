@@ -29,8 +29,8 @@ _SESSION = SessionOptions(n_ctx=512, kv_type="f32")
 
 
 def in_half(device: str | None) -> bool:
-    """Does a device of that name round what it multiplies to float16? The CPU does not, nor does BLAS."""
-    return device not in (None, "CPU", "BLAS")
+    """Does a device of that name round what it multiplies to float16? The CPU, BLAS and OpenVINO do not."""
+    return device not in (None, "CPU", "BLAS") and not device.startswith("OPENVINO")
 
 
 def slicing_bound(device: str | None) -> float:
