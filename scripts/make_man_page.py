@@ -43,6 +43,7 @@ _SETTINGS = {
     "threads": "CPU threads.",
     "backend": "auto, cpu, or one of `gemma-audio backends`.",
     "device": "ggml's name of a device.",
+    "gpu_layers": "auto, or how many of the text model's layers lie on the device.",
 }
 _VARIABLES = {
     "GEMMA_AUDIO_CONFIG_DIR": "The folder of config.toml.",
