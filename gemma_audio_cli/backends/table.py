@@ -101,7 +101,8 @@ BACK_ENDS: tuple[BackEnd, ...] = (
                 fetched=_CUDA,
             ),
         ),
-        "NVIDIA's driver, 550 or later (CUDA 13: 580)", "untested", ("linux", "win32"),
+        "NVIDIA's driver, 550 or later (CUDA 13: 580)",
+        "compiled: nvcc 13.0 for sm_86, Debian 12, November 2026", ("linux", "win32"),
     ),
     BackEnd(
         "hip", "AMD ROCm (HIP)", "ROCm", True, ("-DGGML_HIP=ON",),
