@@ -83,13 +83,18 @@ def load_file() -> dict[str, Any]:
     return _read(config_path())
 
 
+def whole_number(text: str) -> int | None:
+    """A number of at most six plain digits; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else None
+
+
 def check(name: str, value: object, source: str) -> str | int:
     """The value of a setting in its type. Raises UsageError that names the source."""
     if name in _NUMBERS:
-        text = str(value)
-        if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 6):
+        number = None if isinstance(value, bool) else whole_number(str(value))
+        if number is None:
             raise UsageError(f"{source} must be a whole number, not {value!r}")
-        return int(text)
+        return number
     if name == "gpu_layers" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):

@@ -82,7 +82,7 @@ class _Work:
         log: IO[str],
         on_progress: OnProgress,
     ) -> None:
-        self._row, self._fetched, self._sources, self._staging = row, fetched, sources, staging
+        self._row, self._sources, self._staging = row, sources, staging
         self._log, self._on_progress = log, on_progress
         self._llama = _llama.release()
         # Hundreds of megabytes of objects that a compiler which is ended leaves behind go with the folder.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gemma_audio_cli.backends.store import find
 from gemma_audio_cli.backends.table import BACK_ENDS, CPU, back_end
+from gemma_audio_cli.config import whole_number
 from gemma_audio_cli.errors import BackendError, UsageError
 
 AUTO = "auto"
@@ -37,9 +38,10 @@ def layers(text: str | None) -> int | None:
     """What --gpu-layers says: a number of layers, or None for "auto". Raises UsageError."""
     if text is None or text.lower() == AUTO:
         return None
-    if text.isascii() and text.isdecimal() and len(text) <= 6:
-        return int(text)
-    raise UsageError(f"--gpu-layers takes auto or a number of layers, not {text!r}")
+    number = whole_number(text)
+    if number is None:
+        raise UsageError(f"--gpu-layers takes auto or a number of layers, not {text!r}")
+    return number
 
 
 def choose(backend: str | None = None, device: str | None = None) -> Choice:

@@ -267,14 +267,17 @@ ggml_tensor * GraphRunner::input_view(ggml_type type, int64_t ne0, int64_t ne1, 
     return tensor;
 }
 
-ggml_tensor * GraphRunner::multiply(ggml_tensor * weight, ggml_tensor * x) {
+ggml_tensor * GraphRunner::multiply(ggml_tensor * weight, ggml_tensor * x, ggml_prec precision) {
     if (!backend_.multiplies_only() || ggml_backend_buffer_is_host(weight->buffer)) {
-        return ggml_mul_mat(ctx_, weight, x);
+        ggml_tensor * result = ggml_mul_mat(ctx_, weight, x);
+        ggml_prec_set_acc(result, precision);
+        return result;
     }
     // One product at a time and of a copy: of views, and where several are translated together, other results come back.
     // The copy is copied once more by the device: ggml has OpenVINO round to BF16 what begins with a product.
     ggml_tensor * operand = ggml_cont(ctx_, ggml_cont(ctx_, x));
     ggml_tensor * product = ggml_mul_mat(ctx_, weight, operand);
+    ggml_prec_set_acc(product, precision);
     for (ggml_tensor * node : {operand, product}) {
         ggml_backend_sched_set_tensor_backend(sched_, node, backend_.backends().front());
         device_nodes_.insert(node);

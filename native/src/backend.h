@@ -98,8 +98,8 @@ class GraphRunner {
     ggml_tensor * input_view(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, const void * data,
                              const char * name);
 
-    // weight · x, on the weight's side.
-    ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
+    // weight · x, on the weight's side, accumulated in at least this precision.
+    ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x, ggml_prec precision = GGML_PREC_DEFAULT);
 
     // Adds a node that must be computed (a result to read, or a copy into a state or cache).
     void output(ggml_tensor * tensor, bool read_later);

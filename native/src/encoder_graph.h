@@ -65,8 +65,7 @@ class EncoderGraph {
         if (for_quant_ops(weight)) {
             result = quants_->multiply(weight, x);
         } else {
-            result = runner_.multiply(weight, x);
-            ggml_prec_set_acc(result, GGML_PREC_F32);
+            result = runner_.multiply(weight, x, GGML_PREC_F32);
         }
         if (after.bias) {
             result = ggml_add(ctx_, result, after.bias);

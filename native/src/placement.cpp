@@ -14,10 +14,6 @@ constexpr uint64_t kPositions = 4096;
 // Room for intermediate results: of the encoder for a clip of 30 s, and of the decoder for a batch of rows.
 constexpr uint64_t kIntermediate = 384u << 20;
 
-uint64_t n_bytes(const TensorInfo & info) {
-    return ggml_row_size(info.type, info.ne[0]) * (uint64_t)info.n_rows();
-}
-
 LayerSizes layer_sizes(const TextModel & model, const GgufFile & file) {
     LayerSizes sizes;
     sizes.layers.resize((size_t)model.n_layer);
@@ -25,11 +21,11 @@ LayerSizes layer_sizes(const TextModel & model, const GgufFile & file) {
     for (const TensorInfo & info : file.tensors()) {
         int il = -1;
         if (std::sscanf(info.name.c_str(), "blk.%d.", &il) == 1 && il >= 0 && il < model.n_layer) {
-            sizes.layers[(size_t)il] += n_bytes(info);
+            sizes.layers[(size_t)il] += info.n_bytes;
         } else if (info.name == (own_output ? "output.weight" : "token_embd.weight")) {
-            sizes.output += n_bytes(info);
+            sizes.output += info.n_bytes;
         } else if (info.name != "token_embd.weight" && info.name != "per_layer_token_embd.weight") {
-            sizes.shared += n_bytes(info); // those two are looked up where the file is mapped
+            sizes.shared += info.n_bytes; // those two are looked up where the file is mapped
         }
     }
     for (int il = 0; il < model.n_layer_kv; il++) {
