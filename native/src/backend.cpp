@@ -99,10 +99,23 @@ ggml_backend_dev_t find_device(const std::string & name) {
     fail(GA_ERROR_BACKEND, "ggml reports no device at all, not even the CPU: the installation is damaged");
 }
 
+// CPU layouts that are known to compute right wherever ggml offers them. What is not on this list is never used, however
+// ggml praises it: its AMX layout ends the process with SIGSEGV where GCC 12 compiled it (llama.cpp #20824).
+constexpr const char * kTrustedLayouts[] = {"CPU_REPACK"};
+
 // ggml's OpenVINO back end translates whole graphs of libllama's making, and fails on others; single products it takes.
 bool is_fit_for_products_only(ggml_backend_dev_t device) {
     return std::string(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device))) == "OPENVINO";
 }
+
+} // namespace
+
+bool is_trusted_layout(const std::string & name) {
+    return std::any_of(std::begin(kTrustedLayouts), std::end(kTrustedLayouts),
+                       [&](const char * trusted) { return name == trusted; });
+}
+
+namespace {
 
 bool abort_callback(void * data) {
     return static_cast<const Backend *>(data)->cancelled();
@@ -167,7 +180,9 @@ Backend::Backend(const std::string & device, int n_threads, bool use_repack, Can
     if (own.packs) {
         if (auto extra = proc<ggml_backend_dev_get_extra_bufts_t>(cpu, "ggml_backend_dev_get_extra_bufts")) {
             for (ggml_backend_buffer_type_t * buft = extra(cpu); buft && *buft; buft++) {
-                own.matrix_bufts.push_back(*buft);
+                if (is_trusted_layout(ggml_backend_buft_name(*buft))) {
+                    own.matrix_bufts.push_back(*buft);
+                }
             }
         }
     }

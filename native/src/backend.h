@@ -69,6 +69,9 @@ class Backend {
     CancelCheck cancel_;
 };
 
+// True for the name of an extra CPU buffer type that weights may be kept in.
+bool is_trusted_layout(const std::string & name);
+
 // One physical core each, within the process's CPU affinity. At least 1.
 int default_thread_count();
 
