@@ -35,8 +35,10 @@ def choose(blocks: Iterator[Floats], channel: int | None, split: bool) -> Iterat
         elif channel is not None:
             yield block[:, channel - 1 : channel]
         else:
+            # numpy keeps errstate in a ContextVar: it must be left before another thread may go on from the yield.
             with np.errstate(over="ignore", invalid="ignore"):
-                yield block.mean(axis=1, dtype=np.float32, keepdims=True)
+                mixed = block.mean(axis=1, dtype=np.float32, keepdims=True)
+            yield mixed
 
 
 def finite(blocks: Iterator[Floats], rate: int, name: str, notice: Notice) -> Iterator[Floats]:
