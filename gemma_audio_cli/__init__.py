@@ -13,9 +13,10 @@ Names are imported when first used, so that importing the package costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as checkers know it; importing typing takes longer than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from gemma_audio_cli.api import ask, transcribe
     from gemma_audio_cli.audio.windows import Window, WindowOptions
     from gemma_audio_cli.engine.data import EngineInfo, EngineOptions, SamplerOptions, SessionOptions, Timings

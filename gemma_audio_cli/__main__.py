@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+try:
+    from gemma_audio_cli import interrupts
+
+    interrupts.install()
+except KeyboardInterrupt:  # in these few milliseconds
+    import os
+
+    os.write(2, b"gemma-audio: interrupted\n")
+    os._exit(130)
 
 
 def main() -> None:
@@ -10,9 +18,10 @@ def main() -> None:
     try:
         from gemma_audio_cli.cli import run
 
-        sys.exit(run())
+        code = run()
     except KeyboardInterrupt:
-        sys.exit(130)
+        interrupts.end()
+    interrupts.leave(code)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from gemma_audio_cli.audio.chatter import quiet
 from gemma_audio_cli.audio.reader import MAX_RATE, MIN_RATE
 from gemma_audio_cli.errors import DeviceError, UsageError
+from gemma_audio_cli.formatting import printable
 
 _INSTALL = {
     "linux": "install libportaudio2 (Debian, Ubuntu) or portaudio (Fedora, Arch)",
@@ -142,7 +143,7 @@ def _check_alsa() -> None:
 
 def _printable(name: str, system: str) -> str:
     whole = f"{name} ({system})" if system else name
-    return "".join(c if c.isprintable() else " " for c in " ".join(whole.split())) or "(no name)"
+    return printable(" ".join(whole.split())) or "(no name)"
 
 
 def _sensible(rate: float) -> int:

@@ -5,9 +5,14 @@ Nothing heavy is imported here: `gemma-audio --help` must answer at once.
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from io import StringIO
+from typing import Any
+
 import typer
 
-from gemma_audio_cli import __version__
+from gemma_audio_cli import __version__, interrupts
 from gemma_audio_cli.cli import (
     ask,
     backends,
@@ -19,7 +24,9 @@ from gemma_audio_cli.cli import (
     record,
     transcribe,
 )
-from gemma_audio_cli.cli.common import prepare_streams
+from gemma_audio_cli.cli.common import failed, interrupted
+from gemma_audio_cli.cli.streams import prepare_streams, reader_is_gone
+from gemma_audio_cli.formatting import printable
 
 _HELP = """Speech to text and questions about recordings, on this machine.
 
@@ -81,7 +88,32 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     prepare_streams()
     try:
-        app(arguments, prog_name="gemma-audio")
-    except SystemExit as end:
+        code = app(arguments, prog_name="gemma-audio", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except SystemExit as end:  # completion, or help whose reader went away
+        if end.code == 1 and reader_is_gone():
+            return interrupts.READER_GONE
         return end.code if isinstance(end.code, int) else int(bool(end.code))
-    return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return interrupted()
+    except OSError as error:
+        return failed(error)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _tell_usage(error)
+        return int(getattr(error, "exit_code", 2))
+
+
+def _tell_usage(error: Any) -> None:
+    """What the parser of options says of a command line. That may hold names of files, which a pattern of the
+    shell put there.
+    """
+    told = StringIO()
+    error.show(file=told)
+    usage, mark, message = told.getvalue().partition("Error: ")
+    lines = usage.splitlines() + ([f"{mark}{message.strip()}"] if mark else [])
+    with suppress(OSError):
+        sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))
+        sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gemma_audio_cli.cli import complete
-from gemma_audio_cli.cli.common import QUIET, exit_codes, say
+from gemma_audio_cli.cli.common import QUIET, exit_codes, put, put_json, put_path, say
 
 if TYPE_CHECKING:
     from gemma_audio_cli.backends.build import OnProgress
@@ -122,9 +121,9 @@ def backends(
     with exit_codes():
         found = lines()
         if as_json:
-            print(json.dumps([line.as_json() for line in found]))
+            put_json([line.as_json() for line in found])
         else:
-            print("\n".join(table(found)))
+            put(*table(found))
 
 
 @app.command("build", epilog=BUILD_EXAMPLES)
@@ -154,7 +153,7 @@ def build(
             built = building.build(row, told)
         if not quiet:
             say(f"{row.name} is built; use it with --backend {row.name}")
-        print(built.prefix)
+        put_path(built.prefix)
 
 
 @contextmanager

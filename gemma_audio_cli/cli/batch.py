@@ -8,13 +8,11 @@ of the inputs; a recording that fails is told when its turn comes, after the tex
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from gemma_audio_cli.audio.source import SourceOptions, display_name, open_source
@@ -22,6 +20,7 @@ from gemma_audio_cli.audio.windows import Window, WindowOptions, windows
 from gemma_audio_cli.cli.common import Job, oddity, say
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import InputError
+from gemma_audio_cli.interrupts import Taking
 from gemma_audio_cli.output import ItemOutput, OutputPlan, Progress, Recording
 
 if TYPE_CHECKING:
@@ -55,6 +54,7 @@ class _Take:
     name: str
     out: ItemOutput | None = None
     begun: bool = False
+    ended: bool = False
     heard: bool = False
     channels: tuple[int, ...] = ()
     held: list[Segment] = field(default_factory=list)
@@ -77,30 +77,28 @@ class Batch:
 
     def run(self) -> bool:
         """Does all recordings. False: a Ctrl-C ended it early; what was begun has been finished."""
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._interrupted)
-        try:
-            source = self._windows()
-            first = next(source, None)  # before the model is opened: a bad file costs no model
-            if first is not None:
-                self._transcribe(first, source)
-            while self._takes:
-                self._finish(self._takes.popleft())
-        finally:
-            for take in self._takes:
-                self._abandon(take)
-            if before is signal.default_int_handler:
-                signal.signal(signal.SIGINT, before)
+        with Taking(self._interrupted):
+            try:
+                source = self._windows()
+                first = next(source, None)  # before the model is opened: a bad file costs no model
+                if first is not None:
+                    self._transcribe(first, source)
+                while self._takes:
+                    self._finish_first()
+            finally:
+                for take in self._takes:
+                    self._abandon(take)
         return not self._stopping
 
-    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+    def _interrupted(self) -> bool:
         """The first Ctrl-C lets the windows in work finish, the second stops at once; so does the first where
         all that is done has been printed."""
         if self._stopping or not self._takes or self._plan.to_stdout:
-            raise KeyboardInterrupt
+            return False
         self._stopping = True
-        say("finishing what is begun; Ctrl-C again stops now")
+        with suppress(RuntimeError):  # stderr was being written to when the signal came
+            say("finishing what is begun; Ctrl-C again stops now")
+        return True
 
     # -- in --
 
@@ -170,7 +168,7 @@ class Batch:
     def _advance(self, take: _Take) -> None:
         """Results are in order: what stands before this recording is done."""
         while self._takes[0] is not take:
-            self._finish(self._takes.popleft())
+            self._finish_first()
 
     def _begin(self, take: _Take) -> ItemOutput:
         if take.out is None:
@@ -205,6 +203,13 @@ class Batch:
         else:
             out.segment(segment)
 
+    def _finish_first(self) -> None:
+        """The first recording that is under way has had its turn. It stays the first until all is written: what
+        fails before abandons it.
+        """
+        self._finish(self._takes[0])
+        self._takes.popleft()
+
     def _finish(self, take: _Take) -> None:
         """The recording's turn is over: write its end, give its files their names, tell a failure."""
         out = self._begin(take)
@@ -213,6 +218,7 @@ class Batch:
         error = str(take.failure) if take.failure else None
         if not take.whole and not error:
             error = "interrupted"
+        take.ended = True
         out.end(error, duration=take.seconds)
         out.__exit__(None, None, None)
         self._progress.finish(failed=take.failure is not None)
@@ -225,7 +231,8 @@ class Batch:
         """Something ended the whole run: close the output, keeping what is whole lines of it."""
         if take.out is None:
             return
-        with suppress(Exception):
-            take.out.end("interrupted", duration=take.seconds)
+        if not take.ended:
+            with suppress(Exception):
+                take.out.end("interrupted", duration=take.seconds)
         with suppress(Exception):
             take.out.__exit__(*sys.exc_info())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,8 @@ from gemma_audio_cli.cli.common import (
     THREADS,
     Job,
     exit_codes,
+    put,
+    put_json,
 )
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def bench(
 
             speed = measure(engine, clip_s=seconds, tokens=tokens, slots=slots, runs=runs)
             if as_json:
-                print(json.dumps({"model": job.pair.text.name, **asdict(engine.info), **asdict(speed)}))
+                put_json({"model": job.pair.text.name, **asdict(engine.info), **asdict(speed)})
             else:
-                print("\n".join(_lines(job.pair.text.name, engine.info, speed)))
+                put(*_lines(job.pair.text.name, engine.info, speed))
         finally:
             job.close()
 

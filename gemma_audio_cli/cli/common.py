@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gemma_audio_cli import interrupts
 from gemma_audio_cli.cli import complete
+from gemma_audio_cli.cli.streams import give_up_stdout, reader_is_gone
 from gemma_audio_cli.engine.data import MAX_CLIP_SECONDS, SAMPLE_RATE
 from gemma_audio_cli.errors import GemmaAudioError, InputError
+from gemma_audio_cli.formatting import json_text, printable
 
 if TYPE_CHECKING:
     from gemma_audio_cli.audio.source import SourceOptions
@@ -100,23 +103,31 @@ def source_options(
     )
 
 
-def prepare_streams() -> None:
-    """A reader that goes away ends this program quietly; output to a pipe is UTF-8 everywhere."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # A stream that was closed (`>&-`) is None; what is written then goes nowhere.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors=errors)
-
-
 def say(text: str) -> None:
     """One line on stderr, behind whatever stdout has so far."""
     sys.stdout.flush()
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
-    print(f"gemma-audio: {line}", file=sys.stderr, flush=True)
+    # In one piece, so that an interruption leaves no half line. Nobody can be told that stderr is full.
+    with suppress(OSError):
+        sys.stderr.write(f"gemma-audio: {printable(text.strip())}\n")
+        sys.stderr.flush()
+
+
+def put(*lines: str) -> None:
+    """Results for a person, a line each, on stdout; what names and models bring along is made printable."""
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
+
+
+def put_json(value: object) -> None:
+    """A result for a program: JSON on one line."""
+    sys.stdout.write(f"{json_text(value)}\n")
+
+
+def put_path(path: str | os.PathLike[str]) -> None:
+    """A path as a result, a line. For a program its bytes that are no UTF-8 stay as they are."""
+    text, shown = os.fspath(path), printable(os.fspath(path))
+    if shown != text and not sys.stdout.isatty():
+        shown = "".join(c if "\udc80" <= c <= "\udcff" else printable(c) for c in text)
+    sys.stdout.write(f"{shown}\n")
 
 
 def oddity(name: str, segment: Segment) -> str | None:
@@ -228,8 +239,10 @@ class Job:
         info = engine.info
         sys.stdout.flush()
         placed = f"  {info.n_gpu_layers} of {info.n_layer + 1} layers" if info.device != "CPU" else ""
-        print(f"device   {info.device}{placed}  {info.buffers}".rstrip(), file=sys.stderr)
-        print("\n".join(timing_lines(engine.timings())), file=sys.stderr, flush=True)
+        lines = [f"device   {info.device}{placed}  {info.buffers}".rstrip(), *timing_lines(engine.timings())]
+        with suppress(OSError):
+            sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))
+            sys.stderr.flush()
 
 
 def timing_lines(timings: Timings) -> list[str]:
@@ -258,22 +271,51 @@ def timing_lines(timings: Timings) -> list[str]:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turns what ends a command into one line and an exit code."""
+    """The work of a command: what ends it becomes one line and an exit code."""
     try:
-        yield
-        sys.stdout.flush()
+        with interrupts.Working():
+            yield
+            sys.stdout.flush()
     except GemmaAudioError as error:
-        say(f"error: {error}")
+        _last_words(f"error: {error}")
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        say("interrupted")
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupted()) from None
     except OSError as error:
-        # What is left in the buffer must not fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            say(f"error: cannot write the results: {error.strerror or error}; choose another place for them")
-        raise typer.Exit(1) from None
+        raise typer.Exit(failed(error)) from None
+
+
+def interrupted() -> int:
+    """Says so, behind what was printed; the exit code."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    interrupts.tell()
+    return interrupts.INTERRUPTED
+
+
+def failed(error: OSError) -> int:
+    """Something that nobody expected to fail, such as writing the results: the exit code, after a line."""
+    if isinstance(error, BrokenPipeError) and reader_is_gone():
+        give_up_stdout()
+        return interrupts.READER_GONE
+    give_up_stdout()
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        say(f"error: {os.fsdecode(error.filename)}: {reason}")
+    elif error.errno == errno.EBADF:
+        say("error: cannot write the results: standard output is closed; send it somewhere, or use -o")
+    else:
+        say(f"error: cannot write the results: {reason}; choose another place for them")
+    return 1
+
+
+def _last_words(text: str) -> None:
+    """`say`, though standard output may be what failed."""
+    try:
+        say(text)
+    except OSError:
+        give_up_stdout()
+        say(text)
 
 
 def each(job: Job, files: list[str], work: Callable[[str], None]) -> None:

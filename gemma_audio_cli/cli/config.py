@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli.cli import complete
-from gemma_audio_cli.cli.common import exit_codes, say
+from gemma_audio_cli.cli.common import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.errors import UsageError
 
 EXAMPLES = """Examples:
@@ -29,19 +29,17 @@ app = typer.Typer(
 def show(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
     """Print every setting, its value and where it comes from."""
     with exit_codes():
-        import json
-
         from gemma_audio_cli import config
 
         loaded = config.load_all()
         for warning in loaded.warnings:
             say(f"warning: {warning}")
         if as_json:
-            print(json.dumps({name: getattr(loaded.settings, name) for name in config.NAMES}))
+            put_json({name: getattr(loaded.settings, name) for name in config.NAMES})
             return
         for name in config.NAMES:
             value = getattr(loaded.settings, name) if name in loaded.sources else "-"
-            print(f"{name:10} {value}  ({loaded.sources.get(name, 'default')})")
+            put(f"{name:13} {value}  ({loaded.sources.get(name, 'default')})")
 
 
 @app.command("set")
@@ -85,4 +83,4 @@ def path() -> None:
     with exit_codes():
         from gemma_audio_cli import config
 
-        print(config.config_path())
+        put_path(config.config_path())

@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from gemma_audio_cli.cli.common import put
+
 DEVICE: Any = typer.Option(
     None,
     "-d",
@@ -33,5 +35,5 @@ def print_devices() -> None:
     for device in devices:
         mark = "*" if device.is_default else " "
         channels = f"{device.channels} channel{'s' if device.channels > 1 else ''}"
-        print(f"{mark} {device.index:2}  {device.name:{width}}  {channels:>11}  {device.rate} Hz")
+        put(f"{mark} {device.index:2}  {device.name:{width}}  {channels:>11}  {device.rate} Hz")
     sys.stdout.flush()

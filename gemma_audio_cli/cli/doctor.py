@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
 
-from gemma_audio_cli.cli.common import BACKEND, exit_codes
+from gemma_audio_cli.cli.common import BACKEND, exit_codes, put, put_json
 
 EXAMPLES = """Examples:
 
@@ -40,7 +39,7 @@ def doctor(
             except GemmaAudioError:
                 backend = ""  # the page tells
         found = diagnose(full, backend or None)
-        print(json.dumps(found) if as_json else "\n".join(page(found)))
+        put_json(found) if as_json else put(*page(found))
     if not found["selftest"].get("ok"):
         raise typer.Exit(3)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,9 +94,6 @@ def live(
         if list_devices:
             print_devices()
             return
-        if hasattr(signal, "SIGPIPE"):
-            # A reader that goes away is an error of `write`: what is saved is ended well first.
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         from gemma_audio_cli.audio.backlog import Backlog
         from gemma_audio_cli.audio.recorder import check_output
         from gemma_audio_cli.cli.live_session import LiveOptions, LiveSession

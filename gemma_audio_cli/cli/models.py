@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gemma_audio_cli.cli.common import MMPROJ, QUIET, exit_codes, no_default, say
+from gemma_audio_cli.cli.common import MMPROJ, QUIET, exit_codes, no_default, put, put_json, put_path, say
 from gemma_audio_cli.errors import HubUnreachableError, ModelNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def list_models(as_json: bool = _JSON) -> None:
         from gemma_audio_cli.cli.models_render import list_lines, list_values
 
         values = list_values()
-        print(json.dumps(values) if as_json else "\n".join(list_lines(values)))
+        put_json(values) if as_json else put(*list_lines(values))
 
 
 @app.command("pull")
@@ -105,7 +104,8 @@ def path_of_model(name: str = _ANY, mmproj: str = MMPROJ) -> None:
         from gemma_audio_cli.models.names import part_paths
 
         pair = _resolve(name, mmproj)
-        print("\n".join(str(path) for path in (*part_paths(pair.text), pair.mmproj)))
+        for path in (*part_paths(pair.text), pair.mmproj):
+            put_path(path)
 
 
 @app.command("show")
@@ -121,7 +121,7 @@ def show_model(name: str = _ANY, mmproj: str = MMPROJ, as_json: bool = _JSON) ->
         from gemma_audio_cli.models.inspect import inspect
 
         report = inspect(_resolve(name, mmproj))
-        print(json.dumps(asdict(report), default=str) if as_json else "\n".join(show_lines(report)))
+        put_json(asdict(report)) if as_json else put(*show_lines(report))
         if report.problems:
             raise typer.Exit(3)
 
@@ -135,13 +135,12 @@ def verify_model(name: str = _ANY, mmproj: str = MMPROJ, quiet: bool = QUIET) ->
     """
     with exit_codes():
         from gemma_audio_cli.cli.models_progress import verifying
-        from gemma_audio_cli.models.names import printable
 
         whole = True
         for line, sound in verifying(_resolve(name, mmproj), quiet=quiet):
             whole = whole and sound
             if sound:
-                print(printable(line))
+                put(line)
             else:
                 say(f"error: {line}")
         if not whole:
@@ -224,7 +223,7 @@ def _pulled(spec: Spec) -> Pulled:
 
 def _print_files(pulled: Pulled) -> None:
     for path in pulled.files:
-        print(path)
+        put_path(path)
     sys.stdout.flush()
 
 

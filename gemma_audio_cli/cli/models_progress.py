@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gemma_audio_cli.cli.common import say
+from gemma_audio_cli.formatting import printable
 
 if TYPE_CHECKING:
     from gemma_audio_cli.models.pull import Plan
@@ -42,7 +43,7 @@ def byte_bar(total: int, *, quiet: bool) -> Iterator[tuple[Callable[[int], None]
         task = bar.add_task("", total=total)
 
         def name(text: str) -> None:
-            bar.update(task, description="".join(c if c.isprintable() else "?" for c in text))
+            bar.update(task, description=printable(text))
 
         yield (lambda count: bar.advance(task, count)), name
 

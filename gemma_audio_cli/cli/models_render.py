@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gemma_audio_cli.models.names import printable
-
 if TYPE_CHECKING:
     from gemma_audio_cli.models.inspect import AudioFacts, Report, TextFacts, TypeShare
     from gemma_audio_cli.models.pull import Plan
@@ -113,7 +111,7 @@ def list_lines(values: dict[str, Any]) -> list[str]:
     memory = f"{size(values['memory'])} of memory" if values["memory"] else "memory not known"
     how = "by the settings" if values["configured"] else "the best that is here"
     lines += ["", f"Without -m: {values['default']} ({how}). {memory}. Models lie in {values['folder']}."]
-    return [printable(line) for line in lines]
+    return lines
 
 
 def show_lines(report: Report) -> list[str]:
@@ -128,7 +126,7 @@ def show_lines(report: Report) -> list[str]:
     lines += [f"problem: {problem}" for problem in report.problems]
     if not report.problems:
         lines.append("The two files fit together, and this program runs them.")
-    return [printable(line) for line in lines]
+    return lines
 
 
 def _text_pairs(facts: TextFacts) -> Iterable[tuple[str, object]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gemma_audio_cli.errors import ModelFileError, ModelFormatError
-from gemma_audio_cli.models.names import printable
+from gemma_audio_cli.formatting import printable
 
 Scalar = int | float | bool | str
 

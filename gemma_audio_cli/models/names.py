@@ -190,11 +190,6 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(plain[:4]) + (", ..." if len(plain) > 4 else "")
 
 
-def printable(text: str) -> str:
-    """Text of unknown origin for a terminal: what would move the cursor is spelled out."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def part_paths(first: Path) -> list[Path]:
     """The files of a text model, by any of its parts."""
     return [first.with_name(name) for name in split_names(first.name)]

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gemma_audio_cli.formatting import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -125,7 +127,7 @@ class Progress:
     def _show(self, **more: str) -> None:
         if self._bar is not None and self._task is not None:
             if "name" in more:
-                more["name"] = "".join(c if c.isprintable() else "?" for c in more["name"])
+                more["name"] = printable(more["name"])
             done = self.seconds_done
             self._bar.update(self._task, completed=done, total=self._seconds, **(self._fields() | more))
 

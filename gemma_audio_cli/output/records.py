@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from gemma_audio_cli.formatting import json_text, one_line, printable
 from gemma_audio_cli.output.transcript import (
     SCHEMA,
     Recording,
     SegmentLike,
     Transcript,
     TranscriptSegment,
-    dump,
-    one_line,
 )
 from gemma_audio_cli.output.writers import Sink
 
 
 def write_event(out: Sink, event: dict[str, object]) -> None:
     """One line of JSON in one write: whoever reads the pipe or the file never sees half an event."""
-    out.write(dump(event) + "\n")
+    out.write(json_text(event) + "\n")
     out.flush()
 
 
@@ -47,7 +46,7 @@ class TranscriptWriter:
         transcript = Transcript(
             about.file, duration, about.language, about.model, tuple(self._segments), error or None
         )
-        self._out.write(dump(transcript.as_dict(), indent=2) + "\n")
+        self._out.write(json_text(transcript.as_dict(), indent=2) + "\n")
         self._out.flush()
 
 
@@ -116,7 +115,7 @@ class TsvWriter:
             str(round(ours.start * 1000)),
             str(round(ours.end * 1000)),
             one_line(ours.text),
-            name=_no_breaks(self._recording.file),
+            name=printable(self._recording.file),
             channel="" if ours.channel is None else str(ours.channel),
         )
         self._out.flush()
@@ -127,8 +126,3 @@ class TsvWriter:
     def _row(self, *cells: str, name: str, channel: str) -> None:
         row = [name] * self._with_names + [*cells] + [channel] * self._recording.split_channels
         self._out.write("\t".join(row) + "\n")
-
-
-def _no_breaks(name: str) -> str:
-    """A file's name may hold tabs and line ends; a cell may not."""
-    return name.replace("\t", " ").replace("\r", " ").replace("\n", " ")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import heapq
 import html
 
+from gemma_audio_cli.formatting import one_line
 from gemma_audio_cli.output.cues import Cue, make_cues
 from gemma_audio_cli.output.transcript import (
     Recording,
     SegmentLike,
     TranscriptSegment,
     channel_label,
-    one_line,
 )
 from gemma_audio_cli.output.writers import Sink, Style
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -170,28 +168,6 @@ class Transcript:
 def channel_label(recording: Recording, channel: int | None) -> str:
     """What stands before the text of a channel; a channel may be one person, or a room full of them."""
     return f"Channel {channel}: " if recording.split_channels and channel is not None else ""
-
-
-def one_line(text: str) -> str:
-    """The text with single spaces for white space of any kind, and without characters no file should hold."""
-    return " ".join(_UNPRINTABLE.sub(_replacement, text).split())
-
-
-def dump(value: object, *, indent: int | None = None) -> str:
-    """JSON in readable UTF-8. Bytes of a file's name that are no UTF-8 become escapes, as Python has them."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
-
-
-def _replacement(found: re.Match[str]) -> str:
-    character = found[0]
-    if character.isspace():
-        return " "
-    return "\ufffd" if unicodedata.category(character) == "Cs" else ""
 
 
 def _finite(value: float | None) -> float | None:

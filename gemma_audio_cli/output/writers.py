@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.formatting import one_line, printable
 from gemma_audio_cli.output.cues import MAX_LINE, MIN_CUE_MS, MIN_LINE
 from gemma_audio_cli.output.transcript import (
     UNRELIABLE,
@@ -17,7 +18,6 @@ from gemma_audio_cli.output.transcript import (
     SegmentLike,
     TranscriptSegment,
     channel_label,
-    one_line,
 )
 
 
@@ -81,7 +81,7 @@ class TextWriter:
     def begin(self, recording: Recording | str) -> None:
         """A recording starts."""
         self._recording = Recording.of(recording)
-        self._prefix = f"{self._recording.file}: " if self._with_names else ""
+        self._prefix = f"{printable(self._recording.file)}: " if self._with_names else ""
         self._told = False
 
     def delta(self, text: str) -> None:

@@ -1,0 +1,147 @@
+"""Text of unknown origin, made safe to show: names of files, what models and libraries say.
+
+    printable(text)   a name or message on one line: what could act on a terminal is spelled out, "\\x1b"
+    Cleaner.feed()    words of a model, piece by piece: what could act on a terminal is left out
+    one_line(text)    words of a model on one line, for formats that have no line ends
+    json_text(value)  JSON: what could act on a terminal is escaped, so nothing is lost
+
+Four kinds of characters act on what is around them instead of being seen:
+
+    controls     C0, DEL, C1; line and paragraph separators; halves of surrogate pairs
+    direction    embeddings, overrides and isolates turn the order of text that is not theirs
+    tags         U+E0000 to U+E007F are invisible copies of ASCII: text that nobody sees
+    leftovers    byte order marks, annotation marks, deprecated format characters
+
+Languages need some invisible characters. Joiners (ZWJ, ZWNJ), combining marks and variation selectors are kept
+everywhere. The direction marks of one character (LRM, RLM, ALM) are kept in words, where Hebrew and Arabic use
+them beside numbers and brackets; in names, which stand beside words of ours, they are spelled out. Of tags only
+those in the flags of England, Scotland and Wales are kept: Unicode recommends no others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+
+_CONTROLS = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_DIRECTION = "\u202a-\u202e\u2066-\u2069"
+_DIRECTION_MARKS = "\u061c\u200e\u200f"
+_TAGS = "\U000e0000-\U000e007f"
+_LEFTOVERS = "\u180e\u206a-\u206f\ufeff\ufff9-\ufffb"
+
+_BLACK_FLAG, _FIRST_TAG, _CANCEL_TAG = "\U0001f3f4", 0xE0000, "\U000e007f"
+_FLAGS = frozenset(
+    "".join(chr(_FIRST_TAG + ord(letter)) for letter in region) + _CANCEL_TAG
+    for region in ("gbeng", "gbsct", "gbwls")
+)
+_FLAG = "".join((_BLACK_FLAG, "(?:", "|".join(sorted(_FLAGS)), ")"))
+
+_MAX_SEQUENCE = 512
+"""An escape sequence that has not ended after so many characters was none."""
+
+_IN_NAMES = re.compile(f"({_FLAG})|[{_CONTROLS}{_DIRECTION}{_DIRECTION_MARKS}{_TAGS}{_LEFTOVERS}]")
+_IN_WORDS = re.compile(f"({_FLAG})|[{_CONTROLS}{_DIRECTION}{_TAGS}{_LEFTOVERS}]")
+_IN_JSON = re.compile(f"[\x7f-\x9f\u2028\u2029\ud800-\udfff{_DIRECTION}{_DIRECTION_MARKS}{_TAGS}{_LEFTOVERS}]")
+
+
+def printable(text: str) -> str:
+    """A name or a message on one line: what could act on a terminal is spelled out as Python does, also line
+    ends and bytes that are no UTF-8. Other text comes back as it is.
+    """
+    return _IN_NAMES.sub(lambda found: found[1] or repr(found[0])[1:-1], text)
+
+
+def is_printable(text: str) -> bool:
+    """Would `printable` leave it as it is?"""
+    return printable(text) == text
+
+
+def one_line(text: str) -> str:
+    """Words with single spaces for white space of any kind, and without characters that act on a terminal.
+    Half a surrogate pair becomes U+FFFD.
+    """
+
+    def replaced(found: re.Match[str]) -> str:
+        if found[1]:
+            return found[1]
+        if found[0].isspace():
+            return " "
+        return "\ufffd" if unicodedata.category(found[0]) == "Cs" else ""
+
+    return " ".join(_IN_WORDS.sub(replaced, text).split())
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """JSON in readable UTF-8; characters that could act on a terminal are escapes. Bytes of a file's name that
+    are no UTF-8 are escapes \\udc80 to \\udcff, as Python has them.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False, default=str)
+    return _IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+class Cleaner:
+    """Words that come in pieces of any size, without what acts on a terminal; \\n and \\t are kept.
+
+    Escape sequences go as a whole: of "\\x1b[31mred" only "red" is left.
+    """
+
+    def __init__(self) -> None:
+        self._state = "text"  # text, escape, csi, string (OSC, DCS, ...), string-escape
+        self._length = 0
+        self._flag: str | None = None  # tags behind a black flag, so far
+
+    def feed(self, text: str) -> str:
+        """The piece without them. The end of a flag is waited for, nothing else."""
+        return "".join(map(self._character, text))
+
+    def _character(self, character: str) -> str:
+        if self._state != "text":
+            self._inside(character)
+            return ""
+        if self._opens(character):
+            self._flag = None
+            return ""
+        if "\U000e0000" <= character <= _CANCEL_TAG:
+            return self._tag(character)
+        self._flag = "" if character == _BLACK_FLAG else None
+        if character in "\u2028\u2029":
+            return "\n"
+        return character if character in "\n\t" or not _IN_WORDS.match(character) else ""
+
+    def _tag(self, character: str) -> str:
+        if self._flag is None:
+            return ""
+        tags = self._flag + character
+        self._flag = tags if any(flag.startswith(tags) for flag in _FLAGS) else None
+        return tags if tags in _FLAGS else ""
+
+    def _opens(self, character: str) -> bool:
+        states = {"\x1b": "escape", "\x9b": "csi"} | dict.fromkeys("\x90\x98\x9d\x9e\x9f", "string")
+        if character not in states:
+            return False
+        self._state, self._length = states[character], 0
+        return True
+
+    def _inside(self, character: str) -> None:
+        self._length += 1
+        if self._length > _MAX_SEQUENCE or character in "\n\x18\x1a":
+            self._state = "text"
+        elif self._state == "escape":
+            if character == "[":
+                self._state = "csi"
+            elif character in "]PX^_":
+                self._state = "string"
+            elif not " " <= character <= "/":  # intermediates; anything else ends a short sequence
+                self._state = "text"
+        elif self._state == "csi":
+            if "@" <= character <= "~":
+                self._state = "text"
+        elif self._state == "string":
+            if character in "\x07\x9c":
+                self._state = "text"
+            elif character == "\x1b":
+                self._state = "string-escape"
+        else:  # ESC \ ends a string; another character after ESC goes on with it
+            self._state = "text" if character == "\\" else "string"
+
