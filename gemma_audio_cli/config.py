@@ -8,8 +8,11 @@ config.toml lies in the platform's configuration folder (Linux: ~/.config/gemma-
 
 from __future__ import annotations
 
+import math
 import os
+import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,10 +35,14 @@ class Settings:
     """ggml's name of a device."""
     gpu_layers: str | None = None
     """auto, or how many of the text model's layers lie on the device."""
+    vad_threshold: float | None = None
+    """The probability from which on sound counts as speech, 0.05 to 0.95."""
 
 
 NAMES = tuple(field.name for field in fields(Settings))
 _NUMBERS = ("threads",)
+_LARGEST = 1 << 20
+"""Bytes of a file of settings; people write some hundred."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,30 @@ def config_path() -> Path:
     return user_config_path("gemma-audio", appauthor=False) / "config.toml"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> bytes:
+    """The bytes of config.toml, none where it is not there. Raises UsageError for what is no file of settings,
+    such as a pipe or a device, OSError where it cannot be read.
+    """
     try:
-        data = path.read_bytes()
-    except OSError:
-        return {}
-    return parse(data, path)
+        # A pipe would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UsageError(f"{path}: this is no regular file; put the settings into one of that name")
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise UsageError(f"{path}: this is no file of settings: it has more than {_LARGEST} bytes")
+    return data
+
+
+def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the file says, and a warning where it cannot be read: a person may run under another's home."""
+    try:
+        return parse(read_file(path), path), ()
+    except OSError as error:
+        return {}, (f"{path}: cannot be read: {error.strerror or error}; its settings are left out",)
 
 
 def parse(data: bytes, path: Path) -> dict[str, Any]:
@@ -80,7 +105,7 @@ def parse(data: bytes, path: Path) -> dict[str, Any]:
 
 def load_file() -> dict[str, Any]:
     """What config.toml says, unchecked."""
-    return _read(config_path())
+    return _read(config_path())[0]
 
 
 def whole_number(text: str) -> int | None:
@@ -88,8 +113,21 @@ def whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else None
 
 
-def check(name: str, value: object, source: str) -> str | int:
+def threshold(value: object, source: str) -> float:
+    """A probability of speech that makes sense as a threshold. Raises UsageError that names the source."""
+    number = math.nan
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            number = float(value)
+    if not 0.05 <= number <= 0.95:
+        raise UsageError(f"{source} must be a number from 0.05 to 0.95, not {value!r}")
+    return number
+
+
+def check(name: str, value: object, source: str) -> str | int | float:
     """The value of a setting in its type. Raises UsageError that names the source."""
+    if name == "vad_threshold":
+        return threshold(value, source)
     if name in _NUMBERS:
         number = None if isinstance(value, bool) else whole_number(str(value))
         if number is None:
@@ -114,8 +152,8 @@ def unknown(key: str) -> str:
 def load_all() -> Loaded:
     """The settings of this process, and where they came from."""
     path = config_path()
-    stored = _read(path)
-    warnings = tuple(f"{path}: {unknown(key)}" for key in stored if key not in NAMES)
+    stored, warnings = _read(path)
+    warnings += tuple(f"{path}: {unknown(key)}" for key in stored if key not in NAMES)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name in NAMES:

@@ -13,11 +13,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gemma_audio_cli.config import parse
+from gemma_audio_cli.config import parse, read_file
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.output.atomic import AtomicFile
+from gemma_audio_cli.output.atomic import AtomicFile, told
 
 Value = str | int | float | bool
+
+_REMEDY = "correct the permissions, or name another folder with GEMMA_AUDIO_CONFIG_DIR"
 
 
 def set_value(path: Path, key: str, value: Value | None) -> None:
@@ -40,8 +42,9 @@ def set_value(path: Path, key: str, value: Value | None) -> None:
     new = _edited(old, key, value)
     if not _reads_as(new, after):
         raise UsageError(f"{path}: {key} is written in a way there that cannot be edited; change it by hand")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with AtomicFile(path) as file:
+    with told(path, _REMEDY):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with AtomicFile(path, remedy=_REMEDY) as file:
         file.write(new)
 
 
@@ -97,8 +100,6 @@ def _tail(rest: str) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
+        return read_file(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}; check the file") from None

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from gemma_audio_cli.addresses import advice, local_path
 from gemma_audio_cli.audio.bytestream import ByteStream, spooled
 from gemma_audio_cli.audio.pcm import PcmReader, RawFormat
 from gemma_audio_cli.audio.promise import id3_length, missing
@@ -172,7 +173,7 @@ def open_source(
     name = display_name(source)
     with ExitStack() as undo:
         try:
-            path = None if os.fspath(source) == "-" else Path(source)
+            path = None if os.fspath(source) == "-" else Path(local_path(os.fspath(source)))
             stream = _stdin(name) if path is None else ByteStream(_open(path, name))
             undo.callback(stream.close)
             if path is not None and not path.is_file():
@@ -203,7 +204,7 @@ def _open(path: Path, name: str) -> BinaryIO:
             raise AudioError(f"{name}: this is a folder; add -r to take the recordings in it")
         return path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
-        raise AudioError(f"{name}: no such file; check the path") from None
+        raise AudioError(f"{name}: {advice(name) or 'no such file; check the path'}") from None
     except (OSError, ValueError) as error:
         raise AudioError(f"{name}: cannot be opened: {reason(error)}") from None
 

@@ -59,12 +59,15 @@ def _walk(folder: str, visited: set[object], notice: Notice) -> Iterator[str]:
 
 
 def _first_time(path: str, seen: set[object]) -> bool:
-    """Is this file new? Links and other spellings lead to the same device and inode."""
+    """Is this file new? Symbolic links and other spellings lead to the same device and inode. A file with
+    several names of its own (hard links) counts once under each.
+    """
     key: object = path
     if path != "-":
         try:
             status = os.stat(path)
-            key = (status.st_dev, status.st_ino)
+            several = status.st_nlink > 1 and not os.path.isdir(path)
+            key = os.path.realpath(path) if several else (status.st_dev, status.st_ino)
         except (OSError, ValueError):
             key = os.path.abspath(path)
     if key in seen:

@@ -19,10 +19,13 @@ from gemma_audio_cli.cli.common import (
     RAW,
     START,
     THREADS,
+    VAD,
+    VAD_THRESHOLD,
     VERBOSE,
     Job,
     each,
     exit_codes,
+    heard_from,
     source_options,
 )
 from gemma_audio_cli.errors import UsageError
@@ -33,10 +36,12 @@ EXAMPLES = """Examples:
   gemma-audio ask "How many digits are spoken?" digits.wav
   gemma-audio ask -m gemma-4-E2B-it-Q4_0.gguf "Who agreed to send the draft?" call.wav
   gemma-audio ask "Is anybody angry?" calls/*.ogg
+  gemma-audio ask --no-vad "Which instruments are played?" song.flac
   gemma-audio ask --start 12:30 --end 13:00 "What is decided?" meeting.m4a
 
 The answer is printed as it is decoded. Several files are asked one after the other,
-and every line begins with "FILE: ".
+and every line begins with "FILE: ". Where nobody speaks nothing is answered, for a model that
+hears nothing invents things; --no-vad asks about music and other sounds.
 """
 
 
@@ -50,6 +55,8 @@ def ask(
     end: str = END,
     channel: int = CHANNEL,
     raw: str = RAW,
+    vad: bool = VAD,
+    vad_threshold: float = VAD_THRESHOLD,
     model: str = MODEL,
     mmproj: str = MMPROJ,
     threads: int = THREADS,
@@ -61,7 +68,11 @@ def ask(
 ) -> None:
     """Answer a question about recordings."""
     with exit_codes():
+        from gemma_audio_cli.addresses import local_path
+        from gemma_audio_cli.audio import presence
+        from gemma_audio_cli.audio.cutter import CutOptions
         from gemma_audio_cli.audio.decode import display_name
+        from gemma_audio_cli.audio.windows import WindowOptions
         from gemma_audio_cli.output import TextWriter
 
         if not question.strip():
@@ -71,17 +82,24 @@ def ask(
             model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens,
             backend=backend, device=device, gpu_layers=gpu_layers,
         )  # fmt: skip
+        onset = heard_from(CutOptions(), vad_threshold, job.settings).onset
         writer = TextWriter(sys.stdout, with_names=len(files) > 1)
 
         def work(file: str) -> None:
             name = display_name(file)
             writer.begin(name)
             try:
-                windows = job.windows(file, source)
+                heard = presence.speech(onset) if vad else presence.sound(WindowOptions().silence_peak)
+                windows = presence.from_first(job.windows(file, source), heard)
+                if windows is None:
+                    job.notice(f"{name}: no speech was heard" + "; --no-vad asks about other sounds" * vad)
+                    return
                 answer = job.transcriber().ask(question, windows, on_text=writer.delta)
             finally:
                 writer.end()
+            if not answer.text:
+                job.notice(f"{name}: the model gave no answer")
             if not answer.complete:
                 job.notice(f"{name}: the answer was cut at {max_tokens} tokens; allow more with --max-tokens")
 
-        each(job, files, work)
+        each(job, list(map(local_path, files)), work)

@@ -19,6 +19,9 @@ from gemma_audio_cli.errors import GemmaAudioError, InputError
 from gemma_audio_cli.formatting import json_text, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemma_audio_cli.audio.cutter import CutOptions
     from gemma_audio_cli.audio.source import SourceOptions
     from gemma_audio_cli.audio.windows import Window
     from gemma_audio_cli.config import Settings
@@ -82,6 +85,14 @@ START = no_default("--start", metavar="TIME", help="Begin there: seconds, 1:30 o
 END = no_default("--end", metavar="TIME", help="End there.")
 CHANNEL = no_default("--channel", min=1, help="Hear only this channel, from 1.")
 RAW = no_default("--raw", metavar="TYPE:RATE:CHANNELS", help="Headerless input: s16le:16000:1.")
+VAD = typer.Option(
+    True, "--vad/--no-vad", envvar="GEMMA_AUDIO_VAD", help="Find speech first; leave out silence."
+)
+VAD_THRESHOLD = no_default(
+    "--vad-threshold",
+    metavar="NUMBER",
+    help="The probability from which on sound is speech, 0.05 to 0.95; default: 0.5.",
+)
 QUIET = typer.Option(False, "-q", "--quiet", help="No notices on stderr; errors only.")
 VERBOSE = typer.Option(False, "-v", "--verbose", help="Print a timing table on stderr.")
 
@@ -128,6 +139,17 @@ def put_path(path: str | os.PathLike[str]) -> None:
     if shown != text and not sys.stdout.isatty():
         shown = "".join(c if "\udc80" <= c <= "\udcff" else printable(c) for c in text)
     sys.stdout.write(f"{shown}\n")
+
+
+def heard_from(cut: CutOptions, threshold: float | None, settings: Settings) -> CutOptions:
+    """The cut with the threshold that --vad-threshold or else the settings name. Raises UsageError."""
+    from dataclasses import replace
+
+    from gemma_audio_cli import config
+
+    value = settings.vad_threshold if threshold is None else config.threshold(threshold, "--vad-threshold")
+    # Speech that has begun goes on a little below the threshold, as by default.
+    return cut if value is None else replace(cut, onset=value, offset=max(0.01, value - 0.15))
 
 
 def oddity(name: str, segment: Segment) -> str | None:
@@ -180,6 +202,13 @@ class Job:
         """Seconds of sound that the model hears well at once."""
         self._transcriber: Transcriber | None = None
         self.exit_code = 0
+
+    @property
+    def files(self) -> list[Path]:
+        """The model's files, which nothing may be written to."""
+        from gemma_audio_cli.models.names import part_paths
+
+        return [*part_paths(self.pair.text), self.pair.mmproj]
 
     def notice(self, text: str) -> None:
         """A line for the person, unless -q."""

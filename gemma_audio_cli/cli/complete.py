@@ -46,10 +46,11 @@ def devices(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def formats(incomplete: str) -> list[str]:
-    """Names of output formats."""
-    from gemma_audio_cli.output.formats import EXTENSIONS
+    """Names of output formats, also behind a comma."""
+    from gemma_audio_cli.output.formats import ALL, EXTENSIONS
 
-    return _starting(EXTENSIONS, incomplete)
+    before, comma, name = incomplete.rpartition(",")
+    return [f"{before}{comma}{found}" for found in _starting((*EXTENSIONS, *([] if comma else [ALL])), name)]
 
 
 def settings(incomplete: str) -> list[str]:
@@ -64,6 +65,7 @@ def _starting(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _files(incomplete: str, *, projector: bool) -> list[str]:
+    from gemma_audio_cli.formatting import is_printable
     from gemma_audio_cli.models.names import is_gguf, is_mmproj
 
     folder, _, name = incomplete.rpartition("/")
@@ -71,7 +73,7 @@ def _files(incomplete: str, *, projector: bool) -> list[str]:
     found = []
     with suppress(OSError):
         for path in sorted(Path(shown or ".").expanduser().iterdir()):
-            if not path.name.startswith(name) or path.name.startswith("."):
+            if not path.name.startswith(name) or path.name.startswith(".") or not is_printable(path.name):
                 continue
             if path.is_dir():
                 found.append(f"{shown}{path.name}/")

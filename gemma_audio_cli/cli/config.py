@@ -16,8 +16,8 @@ EXAMPLES = """Examples:
   gemma-audio config set threads 4
   $EDITOR "$(gemma-audio config path)"
 
-Settings: model, mmproj, language, threads, backend, device. A flag wins over the environment
-(GEMMA_AUDIO_MODEL and so on), which wins over config.toml.
+Settings: model, mmproj, language, microphone, threads, backend, device, gpu_layers, vad_threshold.
+A flag wins over the environment (GEMMA_AUDIO_MODEL and so on), which wins over config.toml.
 """
 
 app = typer.Typer(
@@ -60,7 +60,7 @@ def set_(
         config.load_all()  # a file that was wrong before is told now
 
 
-def _checked(name: str, value: str) -> str | int:
+def _checked(name: str, value: str) -> str | int | float:
     """The value, if it makes sense for the setting."""
     from gemma_audio_cli import config
 

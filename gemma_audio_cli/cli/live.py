@@ -19,9 +19,11 @@ from gemma_audio_cli.cli.common import (
     QUIET,
     RAW,
     THREADS,
+    VAD_THRESHOLD,
     VERBOSE,
     Job,
     exit_codes,
+    heard_from,
     no_default,
     source_options,
 )
@@ -68,7 +70,7 @@ def live(
     translate_to: str = no_default("--translate-to", metavar="LANGUAGE", help="Also translate."),
     context: str = no_default("--context", help="Names and terms that may be heard."),
     formats: list[str] = no_default(
-        "-f", "--format", metavar="FORMAT", help="May be given several times.", complete=complete.formats
+        "-f", "--format", metavar="FORMAT", help="One, several (srt,vtt) or all.", complete=complete.formats
     ),
     output: str = no_default(
         "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
@@ -80,6 +82,7 @@ def live(
     realtime: bool = typer.Option(False, "--realtime", help="Replay FILE at speaking pace."),
     channel: int = CHANNEL,
     raw: str = RAW,
+    vad_threshold: float = VAD_THRESHOLD,
     window: float = no_default("--window", metavar="SECONDS", help="Longest utterance; default: 30."),
     model: str = MODEL,
     mmproj: str = MMPROJ,
@@ -94,18 +97,21 @@ def live(
         if list_devices:
             print_devices()
             return
+        from gemma_audio_cli.addresses import local_path
         from gemma_audio_cli.audio.backlog import Backlog
         from gemma_audio_cli.audio.recorder import check_output
         from gemma_audio_cli.cli.live_session import LiveOptions, LiveSession
         from gemma_audio_cli.engine.data import SAMPLE_RATE
         from gemma_audio_cli.engine.listener import ListenOptions
         from gemma_audio_cli.engine.prompt import instruction
+        from gemma_audio_cli.output.plan import identity
 
         if realtime and source is None:
             raise UsageError("--realtime replays a file; name it")
         if ask is not None and not ask.strip():
             raise UsageError("the question is empty")
         part = source_options(None, None, channel, raw)
+        source = local_path(source) if source else source
         job = Job(
             model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend, gpu_layers=gpu_layers
         )
@@ -115,7 +121,7 @@ def live(
         kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
         options = LiveOptions(
             instruction(spoken, translate_to=translate_to, context=context, replacement=ask),
-            _cut(pause, seconds),
+            heard_from(_cut(pause, seconds), vad_threshold, job.settings),
             ListenOptions(answer=ask is not None, partials=ask is None),
             language=spoken,
             save=Path(save) if save else None,
@@ -124,8 +130,11 @@ def live(
             show=not quiet,
         )
         if options.save is not None:
+            if identity(options.save) in map(identity, [*job.files, *([source] if source else [])]):
+                raise UsageError(f"{options.save}: this file is in use in this run; choose another for --save")
             check_output(options.save, SAMPLE_RATE, overwrite=overwrite)
-        plan = _plan(source, output, kinds, timestamps=timestamps, overwrite=overwrite)
+        in_use = [*job.files, *([options.save] if options.save else [])]
+        plan = _plan(source, output, kinds, in_use, timestamps=timestamps, overwrite=overwrite)
         backlog = Backlog()
         try:
             opened = _open(source, device or job.settings.microphone, part, job, backlog, realtime=realtime)
@@ -147,13 +156,19 @@ def _cut(pause: float, seconds: float) -> CutOptions:
 
 
 def _plan(
-    source: str | None, output: str | None, kinds: list[str], *, timestamps: bool, overwrite: bool
+    source: str | None,
+    output: str | None,
+    kinds: list[str],
+    in_use: list[Path],
+    *,
+    timestamps: bool,
+    overwrite: bool,
 ) -> OutputPlan:
     """Where results go. A stream cannot be heard again, so what is there is not written over unasked."""
     from gemma_audio_cli.output import OutputPlan, Style
 
     name = source if source not in (None, "-") else f"live-{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
-    plan = OutputPlan([str(name)], output, kinds, style=Style(timestamps=timestamps, live=True))
+    plan = OutputPlan([str(name)], output, kinds, style=Style(timestamps=timestamps, live=True), in_use=in_use)
     for item in plan.items:
         for path in item.paths:
             if path.is_file() and not overwrite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,9 +22,12 @@ from gemma_audio_cli.cli.common import (
     RAW,
     START,
     THREADS,
+    VAD,
+    VAD_THRESHOLD,
     VERBOSE,
     Job,
     exit_codes,
+    heard_from,
     no_default,
     source_options,
 )
@@ -44,13 +48,13 @@ EXAMPLES = """Examples:
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe - > clip.txt
 
 Text is printed as it is decoded, a line for each stretch of at most 30 s. With several files
-every line begins with "FILE: ". Formats: text, srt, vtt, json, jsonl, tsv.
+every line begins with "FILE: ". Formats: text, srt, vtt, ass, lrc, json, jsonl, tsv.
 """
 
 def transcribe(
     files: list[str] = FILES,
     formats: list[str] = no_default(
-        "-f", "--format", metavar="FORMAT", help="May be given several times.", complete=complete.formats
+        "-f", "--format", metavar="FORMAT", help="One, several (srt,vtt) or all.", complete=complete.formats
     ),
     output: str = no_default(
         "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
@@ -71,9 +75,8 @@ def transcribe(
     channel: int = CHANNEL,
     split_channels: bool = typer.Option(False, "--split-channels", help="Transcribe each channel apart."),
     raw: str = RAW,
-    vad: bool = typer.Option(
-        True, "--vad/--no-vad", envvar="GEMMA_AUDIO_VAD", help="Find speech first; leave out silence."
-    ),
+    vad: bool = VAD,
+    vad_threshold: float = VAD_THRESHOLD,
     window: float = no_default("--window", metavar="SECONDS", help="Longest window; default: 30."),
     min_pause: float = typer.Option(0.12, "--min-pause", help="Shortest pause between words, in seconds."),
     batch: str = typer.Option("auto", "--batch", metavar="N|auto", help="Windows decoded at once."),
@@ -88,6 +91,7 @@ def transcribe(
 ) -> None:
     """Print what is said in recordings, or write it to files."""
     with exit_codes():
+        from gemma_audio_cli.addresses import local_path
         from gemma_audio_cli.audio.walk import expand
         from gemma_audio_cli.cli.batch import Batch
         from gemma_audio_cli.output import OutputPlan, Progress, Style
@@ -103,14 +107,16 @@ def transcribe(
         )  # fmt: skip
         seconds = window or job.longest_window
         job.decode = {"slots": _slots(batch), "max_seconds": seconds}
-        inputs = list(expand(files, recursive=recursive, notice=job.notice))
-        plan = OutputPlan(inputs, output, kinds, style=style)
+        inputs = list(expand(map(local_path, files), recursive=recursive, notice=job.notice))
+        plan = OutputPlan(inputs, output, kinds, style=style, in_use=job.files)
         plan.prepare()
         watched = plan.to_stdout and sys.stdout.isatty()
         options = _options(
             source, seconds, min_pause, language or job.settings.language, translate_to, context, prompt,
             vad=vad, resume=resume, stream=watched,
         )  # fmt: skip
+        if options.cut is not None:
+            options = replace(options, cut=heard_from(options.cut, vad_threshold, job.settings))
         try:
             with Progress(len(plan.items), enabled=False if watched or quiet else None) as progress:
                 whole = Batch(job, plan, options, progress).run()

@@ -44,6 +44,9 @@ class GuardOptions:
     """Times a phrase has to come, at least."""
     max_phrase: int = 24
     """Tokens of the longest phrase looked for."""
+    quick_tokens: float = 4.0
+    """Tokens a second that quick speech has. In an answer with more of them a phrase that comes again and again
+    is the less likely to have been said, and counts as a loop with fewer tokens in proportion."""
 
     @property
     def tries_again(self) -> bool:
@@ -63,6 +66,24 @@ def is_looping(tokens: Sequence[int], options: GuardOptions) -> bool:
         span = phrase * repeats
         if span <= n and all(tokens[i] == tokens[i - phrase] for i in range(n - span + phrase, n)):
             return True
+    return False
+
+
+def repeats(tokens: Sequence[int], seconds: float, options: GuardOptions) -> bool:
+    """Does a whole answer, to so many seconds of sound, hold one phrase over and over that nobody can have said?
+
+    People repeat themselves, and they take their time for it: `repeated_tokens` are right for up to
+    `quick_tokens` a second. What comes twice as fast is a loop at half the length. Unlike an answer that is
+    being written, one that has ended may have left its loop behind: every place of it is looked at.
+    """
+    rate = len(tokens) / max(seconds, 0.1)
+    least = options.repeated_tokens / max(1.0, rate / options.quick_tokens)
+    for phrase in range(1, min(options.max_phrase, len(tokens) // options.min_repeats) + 1):
+        same = 0
+        for i in range(phrase, len(tokens)):
+            same = same + 1 if tokens[i] == tokens[i - phrase] else 0
+            if same and same + phrase >= max(options.min_repeats * phrase, least):
+                return True
     return False
 
 

@@ -23,7 +23,7 @@ from gemma_audio_cli.audio.backlog import Backlog
 from gemma_audio_cli.audio.utterances import End, Speech
 from gemma_audio_cli.audio.windows import Window
 from gemma_audio_cli.engine.data import SAMPLE_RATE
-from gemma_audio_cli.engine.guards import FLAG_NO_SPEECH, judged
+from gemma_audio_cli.engine.guards import FLAG_NO_SPEECH, judged, repeats
 from gemma_audio_cli.engine.transcriber import Segment, Transcriber
 from gemma_audio_cli.errors import DEVICE_FAILURES
 
@@ -190,14 +190,15 @@ class Listener:
             self._ear.reset()
             return Segment(window.start, window.end, "", flags=(FLAG_NO_SPEECH,))
         heard = self._ear.finish()
+        guards = self._transcriber.options.guards
         attempt = judged(
             heard.text,
             heard.logprobs,
-            self._transcriber.options.guards,
-            looping=heard.looping,
+            guards,
+            looping=heard.looping or repeats(heard.tokens, window.seconds, guards),
             truncated=not heard.complete and not heard.looping,
         )
-        if attempt.good or self._options.answer or not self._transcriber.options.guards.tries_again:
+        if attempt.good or self._options.answer or not guards.tries_again:
             flags = attempt.flags if heard.text else attempt.flags | {FLAG_NO_SPEECH}
             return Segment(
                 window.start, window.end, heard.text, len(heard.tokens), heard.logprob, tuple(sorted(flags))

@@ -38,6 +38,7 @@ from gemma_audio_cli.engine.guards import (
     better,
     is_looping,
     judged,
+    repeats,
     without_loop,
 )
 from gemma_audio_cli.engine.session import Session
@@ -325,10 +326,11 @@ class Scheduler:
         assert generation is not None
         assert slot.filter is not None
         text = (slot.text + slot.filter.finish()).strip()
-        if slot.looping:
+        looping = slot.looping or repeats(slot.tokens, work.window.seconds, self._guards)
+        if looping:
             text = self._text_of(slot.tokens[: without_loop(slot.tokens, self._guards)])
         truncated = generation.stop == "budget"
-        attempt = judged(text, slot.logprobs, self._guards, looping=slot.looping, truncated=truncated)
+        attempt = judged(text, slot.logprobs, self._guards, looping=looping, truncated=truncated)
         slot.work = slot.generation = slot.filter = None
         self._judge(work, attempt)
 

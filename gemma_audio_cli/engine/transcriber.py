@@ -185,7 +185,9 @@ class Transcriber:
         )
 
     def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
-        """The answer to a question about all the windows, given to the model in order, each as one clip."""
+        """The answer to a question about all the windows, given to the model in order, each as one clip. Of
+        nothing nothing is said: the answer is empty.
+        """
         windows, heard, told = iter(windows), list[Window](), list[str]()
 
         def remembered() -> Iterator[Window]:
@@ -213,6 +215,8 @@ class Transcriber:
                 clips.append(self._encode(window))
                 self._check_room(sum(map(len, clips)) + self.options.max_tokens)
             clips = [clip for clip in clips if len(clip)]
+            if not clips:  # too short to hear anything in: an answer would be made up
+                return Answer("", 0, None, True)
             pieces = self._build(question, len(clips))
             length = self._length(pieces, clips)
             session = self._open(length + self.options.max_tokens)

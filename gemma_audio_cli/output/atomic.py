@@ -8,6 +8,7 @@ finds a temporary that nobody holds and removes it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from gemma_audio_cli.errors import GemmaAudioError
+from gemma_audio_cli.output.descriptors import own_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 PARTIAL = ".partial"
 """What the name of an unfinished result that was kept ends with, after all."""
 
+ELSEWHERE = "choose another place with -o"
+
 _PREFIX, _SUFFIX = ".gemma-audio-", ".tmp"
+_LONGEST_NAME = 255
+"""Bytes of a name where the file system does not say."""
 
 
 class OutputError(GemmaAudioError):
@@ -43,17 +49,23 @@ class AtomicFile:
         with AtomicFile(path) as file:
             file.write("...")
 
-    The end of the block commits; an exception in it discards. A device or a pipe is written to directly.
+    The end of the block commits; an exception in it discards. A device, a pipe or an open descriptor
+    (/dev/stderr, /dev/fd/3) is written to directly.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Creates the temporary; the final file is not touched."""
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], *, remedy: str = ELSEWHERE) -> None:
+        """Creates the temporary; the final file is not touched. `remedy`: what to do where it cannot be
+        written.
+        """
+        self.path, self._remedy = Path(path), remedy
         # Through a symbolic link: the file it names is replaced, not the link.
         self._final = Path(os.path.realpath(self.path))
         self._temporary: Path | None = None
-        with _told(self.path):
-            if _is_special(self.path):
+        own = own_descriptor(path)
+        with told(self.path, remedy):
+            if own is not None:
+                descriptor = os.dup(own)
+            elif _is_special(self.path):
                 descriptor = os.open(self.path, os.O_WRONLY)
             elif self._final.is_dir():
                 raise IsADirectoryError(None, "this is a folder")
@@ -66,12 +78,12 @@ class AtomicFile:
 
     def write(self, text: str, /) -> None:
         """Add text."""
-        with _told(self.path):
+        with told(self.path, self._remedy):
             self._open_file().write(text)
 
     def flush(self) -> None:
         """Pass on to the system what was written, so that a full disk is known early."""
-        with _told(self.path):
+        with told(self.path, self._remedy):
             self._open_file().flush()
 
     def commit(self, name: Path | None = None, *, mtime_ns: int | None = None) -> None:
@@ -81,7 +93,7 @@ class AtomicFile:
         """
         file = self._open_file()
         try:
-            with _told(self.path):
+            with told(self.path, self._remedy):
                 file.flush()
                 if self._temporary is None:
                     file.close()
@@ -161,10 +173,42 @@ class GrowingFile(AtomicFile):
     def _create(final: Path) -> tuple[Path, int]:
         number = 0
         while True:  # an earlier one is not touched
-            path = Path(f"{final}{f'.{number}' if number else ''}{PARTIAL}")
+            path = partial_path(final, f".{number}" if number else "")
             with suppress(FileExistsError):
                 return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
             number += 1
+
+
+def longest_name(folder: Path) -> int:
+    """Bytes that the file system of a folder, or of the nearest one above it that is there, allows a name."""
+    while hasattr(os, "pathconf"):
+        try:
+            return os.pathconf(folder, "PC_NAME_MAX")
+        except FileNotFoundError:
+            if folder == folder.parent:
+                break
+            folder = folder.parent
+        except (OSError, ValueError):
+            break
+    return _LONGEST_NAME
+
+
+def cut_name(stem: str, longest: int, whole: str) -> str:
+    """The name as it is where it has at most `longest` bytes; else as much of its beginning as fits with what
+    no other `whole` path has.
+    """
+    data = os.fsencode(stem)
+    if len(data) <= longest:
+        return stem
+    mark = f"-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]}"
+    return data[: max(0, longest - len(mark))].decode("utf-8", "ignore") + mark
+
+
+def partial_path(final: Path, number: str = "") -> Path:
+    """What an unfinished result is called that is kept."""
+    ending = f"{number}{PARTIAL}"
+    room = longest_name(final.parent) - len(ending)
+    return final.with_name(f"{cut_name(final.name, room, str(final))}{ending}")
 
 
 def remove_stale(folder: Path) -> int:
@@ -189,7 +233,7 @@ def remove_stale(folder: Path) -> int:
 
 def make_folder(folder: Path) -> None:
     """Makes the folder, with those above it; an OutputError if it cannot be made or written in."""
-    with _told(folder):
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         temporary, descriptor = _create_locked(folder)
         temporary.unlink()
@@ -259,20 +303,20 @@ def _is_special(path: Path) -> bool:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """OSErrors as one line that names the path and the remedy."""
+def told(path: Path, remedy: str = ELSEWHERE) -> Iterator[None]:
+    """Inside, an OSError becomes an OutputError: one line that names the path and the remedy."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written: {reason}; {_remedy(error)}") from None
+        raise OutputError(f"{path}: cannot be written: {reason}; {_remedy(error, remedy)}") from None
 
 
-def _remedy(error: OSError) -> str:
+def _remedy(error: OSError, elsewhere: str) -> str:
     import errno as codes
 
     if error.errno in (codes.ENOSPC, codes.EDQUOT, codes.EFBIG):
-        return "make room there, or choose another place with -o"
+        return f"make room there, or {elsewhere}"
     if isinstance(error, FileNotFoundError):
-        return "create the folder first, or choose another place with -o"
-    return "choose another place with -o"
+        return f"create the folder first, or {elsewhere}"
+    return elsewhere

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.output.live import LiveWriter
 from gemma_audio_cli.output.records import JsonlWriter, TranscriptWriter, TsvWriter
-from gemma_audio_cli.output.subtitles import SubtitleWriter
+from gemma_audio_cli.output.subtitles import DIALECTS, SubtitleWriter
 from gemma_audio_cli.output.writers import Sink, Style, TextWriter, Writer
 
-EXTENSIONS = {"text": "txt", "srt": "srt", "vtt": "vtt", "json": "json", "jsonl": "jsonl", "tsv": "tsv"}
+EXTENSIONS = {
+    "text": "txt",
+    "srt": "srt",
+    "vtt": "vtt",
+    "ass": "ass",
+    "lrc": "lrc",
+    "json": "json",
+    "jsonl": "jsonl",
+    "tsv": "tsv",
+}
 """How the files of a format end; the keys are all formats there are."""
 
 SHARED = ("text", "json", "jsonl", "tsv")
 """Formats in which several recordings can follow each other in one stream."""
+
+ALL = "all"
 
 
 def check_format(name: str) -> str:
@@ -21,14 +35,38 @@ def check_format(name: str) -> str:
     if name == "txt":
         return "text"
     if name not in EXTENSIONS:
-        raise UsageError(f"there is no format {name!r}; choose from {', '.join(EXTENSIONS)}")
+        raise UsageError(
+            f"there is no format {name!r}; choose from {', '.join(EXTENSIONS)}, several as srt,vtt, or {ALL}"
+        )
     return name
+
+
+def check_formats(names: Iterable[str]) -> tuple[str, ...]:
+    """The formats of -f, which may be given several times, may name several ("srt,vtt"), or all of them."""
+    found: list[str] = []
+    for name in (part.strip() for names_ in names for part in names_.split(",")):
+        found += EXTENSIONS if name.lower() == ALL else [check_format(name)]
+    return tuple(dict.fromkeys(found))
+
+
+def format_of_file(file: Path | None) -> str:
+    """The format that a file's extension stands for; text where there is no file, or no extension. Raises
+    UsageError for any other extension: what is under a name must be what the name says.
+    """
+    ending = file.suffix[1:].lower() if file else ""
+    if not ending:
+        return "text"
+    for kind, extension in EXTENSIONS.items():
+        if ending == extension:
+            return kind
+    known = ", ".join(f".{extension}" for extension in EXTENSIONS.values())
+    raise UsageError(f"{file}: .{ending} is no format that can be written ({known}); name one with -f")
 
 
 def open_writer(kind: str, out: Sink, *, with_names: bool = False, style: Style | None = None) -> Writer:
     """A writer of the format. `with_names`: several recordings go to `out`, and each line tells its own."""
     style = style or Style()
-    if kind in ("srt", "vtt"):
+    if kind in DIALECTS:
         return SubtitleWriter(out, kind, style)
     if kind == "json":
         return TranscriptWriter(out)

@@ -10,9 +10,9 @@ changes while it is read is not done.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+import stat
 import time
 import unicodedata
 from collections import defaultdict
@@ -23,15 +23,22 @@ from pathlib import Path
 from types import TracebackType
 
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.output.atomic import PARTIAL, AtomicFile, GrowingFile, make_folder, remove_stale
-from gemma_audio_cli.output.formats import EXTENSIONS, SHARED, check_format, open_writer
+from gemma_audio_cli.output.atomic import (
+    AtomicFile,
+    GrowingFile,
+    cut_name,
+    longest_name,
+    make_folder,
+    partial_path,
+    remove_stale,
+)
+from gemma_audio_cli.output.descriptors import STDOUT, own_descriptor
+from gemma_audio_cli.output.formats import EXTENSIONS, SHARED, check_formats, format_of_file, open_writer
 from gemma_audio_cli.output.live import LiveWriter, PartialLike
 from gemma_audio_cli.output.transcript import Recording, SegmentLike
 from gemma_audio_cli.output.writers import Sink, Style, Writer
 
 STDIN = "-"
-_LONGEST_NAME = 200
-"""Bytes; file systems allow 255, and extensions are still to come."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,18 @@ class OutputPlan:
         formats: Sequence[str] = (),
         *,
         style: Style | None = None,
+        in_use: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
         """Touches no file; a UsageError says what does not go together.
 
-        `output` is a file, a folder, or None or "-": standard output. Something that is there is what it is;
-        otherwise a name that ends with a separator or has no extension is a folder. No `formats`: that of the
-        file's extension, else text. An input that is named twice is one item.
+        `output` is a file, a folder, or None, "-" or another name of it: standard output. Something that is
+        there is what it is; otherwise a name that ends with a separator or has no extension is a folder. No
+        `formats`: that of the file's extension, else text. An input that is named twice is one item. `in_use`:
+        other files of the run, which must not be replaced either.
         """
         self.style = style or Style()
         self._inputs = _once(os.fspath(name) for name in inputs)
-        target = None if output is None or os.fspath(output) == "-" else os.fspath(output)
+        target = None if output is None or _is_stdout(output) else os.fspath(output)
         self.folder: Path | None = None
         file: Path | None = None
         if target is not None:
@@ -71,10 +80,10 @@ class OutputPlan:
                 self.folder = Path(target)
             else:
                 file = Path(target)
-        self.formats = tuple(dict.fromkeys(map(check_format, formats))) or (_format_of(file),)
+        self.formats = check_formats(formats) or (format_of_file(file),)
         self._check(file)
         self.items = self._items(file)
-        self._check_overwriting()
+        self._check_overwriting(in_use)
         self._shared: Writer | None = None
 
     @property
@@ -148,17 +157,21 @@ class OutputPlan:
         if self.folder is None:
             return tuple(Item(name) for name in self._inputs)
         endings = [EXTENSIONS[kind] for kind in self.formats]
+        longest = longest_name(self.folder) - max(len(f".{ending}") for ending in endings)
         return tuple(
             Item(name, tuple(self.folder / f"{stem}.{ending}" for ending in endings))
-            for name, stem in zip(self._inputs, stems(self._inputs), strict=True)
+            for name, stem in zip(self._inputs, stems(self._inputs, longest), strict=True)
         )
 
-    def _check_overwriting(self) -> None:
-        inputs = {os.path.realpath(name) for name in self._inputs if name != STDIN}
+    def _check_overwriting(self, in_use: Iterable[str | os.PathLike[str]]) -> None:
+        recordings = {identity(name) for name in self._inputs if name != STDIN}
+        others = {identity(name) for name in in_use}
         for item in self.items:
             for path in item.paths:
-                if os.path.realpath(path) in inputs:
+                if identity(path) in recordings:
                     raise UsageError(f"{path}: this is a recording; choose another place with -o")
+                if identity(path) in others:
+                    raise UsageError(f"{path}: this file is in use in this run; choose another place with -o")
 
 
 class ItemOutput:
@@ -215,21 +228,21 @@ class ItemOutput:
         whole = kind is None and self._ended and not self._failed
         try:
             if whole:
-                self._commit()
+                self._commit(whole=True)
             elif self._keep_partial and self._ended and self._segments:
-                self._commit(PARTIAL)
+                self._commit(whole=False)
         finally:
             for file in self._files:
                 file.discard()
 
-    def _commit(self, ending: str = "") -> None:
+    def _commit(self, *, whole: bool) -> None:
         for path, file in zip(self.item.paths, self._files, strict=True):
-            if ending and isinstance(file, GrowingFile):
+            if not whole and isinstance(file, GrowingFile):
                 file.discard()  # it stays under the name it has
                 continue
-            partial = Path(os.path.realpath(path) + PARTIAL)
-            file.commit(partial if ending else None, mtime_ns=self._begun)
-            if not ending and not isinstance(file, GrowingFile):
+            partial = partial_path(Path(os.path.realpath(path)))
+            file.commit(None if whole else partial, mtime_ns=self._begun)
+            if whole and not isinstance(file, GrowingFile):
                 with suppress(OSError):
                     partial.unlink(missing_ok=True)
 
@@ -237,14 +250,15 @@ class ItemOutput:
 # ---- names ---------------------------------------------------------------------------------------
 
 
-def stems(inputs: Sequence[str]) -> list[str]:
+def stems(inputs: Sequence[str], longest: int = 235) -> list[str]:
     """A file name, without extension, for each of the inputs, all of them different, also on file systems
     that take `A` and `a` for the same.
 
     talk.mp3 is `talk`. Of those that would be the same each gets what tells it from the others: its extension
     (talk.mp3, talk.wav), or its folders (monday_talk, tuesday_talk). The names do not depend on the order.
+    None has more than `longest` bytes; what is longer is cut.
     """
-    names = [_Name(name) for name in inputs]
+    names = [_Name(name, longest) for name in inputs]
     while True:
         groups = defaultdict[str, list[int]](list)
         for index, name in enumerate(names):
@@ -264,30 +278,26 @@ class _Name:
     """How an input is called, as long as it takes."""
 
     input: str
+    longest: int
     extension: bool = False
     folders: int = 0
 
     @property
     def stem(self) -> str:
         if self.input == STDIN:
-            return "stdin" if not self.folders else _digest(self.input, "stdin")
+            return "stdin" if not self.folders else cut_name("stdin", 0, self.input)
         path = Path(os.path.abspath(self.input))
         base = path.name if self.extension else re.sub(r"(?<=.)\.[A-Za-z0-9]{1,5}$", "", path.name)
         above = [part for part in path.parent.parts if part != path.anchor]
         stem = "_".join([*above[len(above) - min(self.folders, len(above)) :], base])
-        too_long = len(os.fsencode(stem)) > _LONGEST_NAME
-        return _digest(str(path), stem) if too_long or self.folders > len(above) else stem
+        if self.folders > len(above):
+            stem = f"{stem}{cut_name(stem, 0, str(path))}"
+        return cut_name(stem, self.longest, str(path))
 
     def longer(self, by_extension: bool) -> _Name:
         if by_extension:
             return replace(self, extension=True)
         return replace(self, folders=self.folders + 1)
-
-
-def _digest(path: str, stem: str) -> str:
-    """The end of the stem, and what no other path has."""
-    tail = os.fsencode(stem)[-_LONGEST_NAME // 2 :].decode("utf-8", "ignore")
-    return f"{tail}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
 
 
 def _fold(name: str) -> str:
@@ -302,13 +312,23 @@ def _once(inputs: Iterable[str]) -> list[str]:
     return list(found.values())
 
 
+def identity(path: str | os.PathLike[str]) -> object:
+    """What is the same for all names of a file: links, hard links, spellings. Of what is no file, its path."""
+    with suppress(OSError, ValueError):
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode):
+            return status.st_dev, status.st_ino
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _is_stdout(target: str | os.PathLike[str]) -> bool:
+    return os.fspath(target) == "-" or own_descriptor(target) == STDOUT
+
+
 def _names_folder(target: str) -> bool:
+    if own_descriptor(target) is not None:
+        return False
     if os.path.isdir(target) or target.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         return True
     return not os.path.exists(target) and not Path(target).suffix
 
-
-def _format_of(file: Path | None) -> str:
-    """What a file's extension says, else text."""
-    ending = file.suffix[1:].lower() if file else ""
-    return next((kind for kind, extension in EXTENSIONS.items() if extension == ending), "text")

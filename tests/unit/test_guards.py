@@ -14,6 +14,7 @@ from gemma_audio_cli.engine.guards import (
     GuardOptions,
     better,
     is_looping,
+    repeats,
     without_loop,
 )
 
@@ -62,3 +63,24 @@ def test_the_best_of_bad_tries_has_fewest_troubles_then_is_likeliest():
     assert better(loop, attempt(FLAG_REPETITION)) is loop
     assert attempt().good
     assert not loop.good
+
+
+def test_what_comes_faster_than_people_speak_is_a_loop_the_sooner():
+    phrase, before = [1, 2, 5] * 7, [9]
+    assert not is_looping([*before, *phrase], OPTIONS)
+    assert repeats([*before, *phrase], 4.6, OPTIONS)
+    assert repeats([*before, *phrase, 8, 8, 3], 4.6, OPTIONS)  # the model found its way out
+    assert not repeats([*before, *phrase], 9.0, OPTIONS)  # said slowly, it may have been said
+    assert not repeats([4, 1, 7, 3, 9, 2] * 3, 1.0, OPTIONS)  # not often enough at any speed
+
+
+@given(
+    st.lists(st.integers(0, 3), max_size=60),
+    st.floats(0.1, 30.0, allow_nan=False),
+    st.floats(1.0, 4.0, allow_nan=False),
+)
+def test_the_same_answer_in_more_time_is_no_more_of_a_loop(tokens, seconds, longer):
+    if repeats(tokens, seconds * longer, OPTIONS):
+        assert repeats(tokens, seconds, OPTIONS)
+    if is_looping(tokens, OPTIONS):
+        assert repeats(tokens, seconds, OPTIONS)

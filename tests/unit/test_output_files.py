@@ -278,7 +278,7 @@ def test_file_or_folder(tmp_path):
     (tmp_path / "notes").touch()
     assert target(tmp_path / "notes") == ["notes"]
     assert OutputPlan(["a.wav"], tmp_path / "x.vtt").formats == ("vtt",)
-    assert OutputPlan(["a.wav"], tmp_path / "x.md").formats == ("text",)
+    assert OutputPlan(["a.wav"], tmp_path / "x.md", ["text"]).formats == ("text",)
     assert OutputPlan(["a.wav"], tmp_path / "x.vtt", ["json"]).formats == ("json",)
 
 

@@ -6,8 +6,10 @@ import html
 import io
 import itertools
 import json
+import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.formatting import one_line
 from gemma_audio_cli.output import (
     EXTENSIONS,
     SCHEMA,
@@ -28,7 +31,7 @@ from gemma_audio_cli.output import (
     open_writer,
 )
 from gemma_audio_cli.output.cues import display_width, make_cues, spread
-from gemma_audio_cli.output.transcript import one_line
+from gemma_audio_cli.output.formats import check_formats
 
 HELLO = TranscriptSegment(0.0, 2.5, "Hello there.", avg_logprob=-0.25)
 WORLD = TranscriptSegment(3.0, 4.25, "How are you?", flags=("unreliable",))
@@ -242,6 +245,51 @@ def test_text_of_channels_is_labelled():
     assert written("text", replace(HELLO, channel=2), recording=recording) == "Channel 2: Hello there.\n"
 
 
+# ---- long recordings, ass, lrc --------------------------------------------------------------------
+
+
+def test_times_have_as_many_hours_as_it_takes():
+    """Only SubRip has a last moment; nothing is said on stderr of the others' times."""
+    late = replace(HELLO, start=100 * 3600 + 2.192, end=100 * 3600 + 4.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "\n100:00:02.192 --> 100:00:04.500\n" in written("vtt", late)
+        assert "\n99:59:59,999 --> 99:59:59,999\n" in written("srt", late)
+        assert "Dialogue: 0,100:00:02.19,100:00:04.50,Default," in written("ass", late)
+        assert "\n[6000:02.19]Hello there.\n[6000:04.50]\n" in written("lrc", late)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sequences())
+def test_ass_is_read_back_by_others(segments):
+    events = pysubs2.SSAFile.from_string(written("ass", *segments), "ass").events
+    said = "".join(one_line(s.text) for s in segments).translate(str.maketrans("{}\\", "()⧵"))
+    assert "".join(e.text for e in events).replace(r"\N", "").replace(" ", "") == said.replace(" ", "")
+    assert all(before.start <= after.start for before, after in itertools.pairwise(events))
+    assert all(e.start <= e.end for e in events)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sequences())
+def test_lrc_is_a_time_and_a_line_each(segments):
+    head, *lines = written("lrc", *segments).splitlines()
+    assert head == "[re:gemma-audio]"
+    found = [re.fullmatch(r"\[(\d{2,}):([0-5]\d)\.(\d\d)\]([^\[\]<>]*)", line) for line in lines]
+    assert all(found)
+    times = [int(m[1]) * 6000 + int(m[2]) * 100 + int(m[3]) for m in found if m]
+    assert times == sorted(times)
+    said = "".join(one_line(s.text) for s in segments).translate(str.maketrans("[]<>", "()‹›"))
+    assert "".join(m[4] for m in found if m).replace(" ", "") == said.replace(" ", "")
+    if lines:  # the last words do not stay for ever
+        assert lines[-1].endswith("]")
+
+
+def test_lrc_shows_nothing_in_a_pause():
+    assert written("lrc", HELLO, WORLD) == (
+        "[re:gemma-audio]\n[00:00.00]Hello there.\n[00:02.50]\n[00:03.00]How are you?\n[00:04.25]\n"
+    )
+
+
 # ---- json, jsonl, tsv ----------------------------------------------------------------------------
 
 
@@ -309,7 +357,7 @@ def test_tsv_of_several_files_and_channels():
         writer.end()
     assert out.getvalue() == (
         "file\tstart_ms\tend_ms\ttext\tchannel\n"
-        "a .wav\t0\t2500\tHello there.\t1\nb.wav\t0\t2500\tHello there.\t1\n"
+        "a\\t.wav\t0\t2500\tHello there.\t1\nb.wav\t0\t2500\tHello there.\t1\n"
     )
 
 
@@ -335,6 +383,12 @@ def test_formats_by_name():
     assert check_format("TXT") == "text"
     with pytest.raises(UsageError, match="choose from text, srt"):
         check_format("pdf")
+    assert check_formats(["srt,vtt", "TXT", "srt"]) == ("srt", "vtt", "text")
+    assert check_formats(["all"]) == tuple(EXTENSIONS)
+    assert check_formats([]) == ()
+    for wrong in ("srt;vtt", "srt,", ""):
+        with pytest.raises(UsageError, match="several as srt,vtt"):
+            check_formats([wrong])
     with pytest.raises(UsageError, match="too narrow"):
         Style(max_line=3)
 
@@ -350,7 +404,8 @@ def test_the_documentation_shows_what_is_written():
     example = page.split("```json\n")[1].split("```")[0]
     shown = Transcript.from_json(example)
     about = Recording(shown.file, shown.language, shown.model)
-    for kind in ("json", "jsonl", "srt", "tsv"):
-        assert written(kind, *shown.segments, recording=about, duration=shown.duration).rstrip() in page
+    for kind in ("json", "jsonl", "srt", "ass", "lrc", "tsv"):
+        text = written(kind, *shown.segments, recording=about, duration=shown.duration)
+        assert text[text.find("[Events]") if kind == "ass" else 0 :].rstrip() in page
     assert written("text", *shown.segments, style=Style(timestamps=True)) in page
     assert all(f"| `{kind}` | `.{ending}` |" in page for kind, ending in EXTENSIONS.items())

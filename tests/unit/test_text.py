@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_audio_cli.engine.text import TerminalFilter, TextFilter
+from gemma_audio_cli.engine.text import TextFilter
+from gemma_audio_cli.formatting import Cleaner
 
 
 class Pieces:
@@ -79,12 +80,12 @@ def test_bytes_that_are_no_text_become_a_mark():
     ],
 )
 def test_terminal_control_is_removed(raw, clean):
-    assert TerminalFilter().feed(raw) == clean
-    pieces = TerminalFilter()
+    assert Cleaner().feed(raw) == clean
+    pieces = Cleaner()
     assert "".join(pieces.feed(character) for character in raw) == clean
 
 
 @given(st.text(alphabet=st.sampled_from("ab\x1b[]0;m\x07\x9b\x9c\\\n\t\r\x00\x7f P")))
 def test_nothing_dangerous_is_left(raw):
-    clean = TerminalFilter().feed(raw)
+    clean = Cleaner().feed(raw)
     assert not set(clean) & set("\x1b\x07\x9b\x9c\r\x00\x7f")
