@@ -17,7 +17,7 @@ _OUR_HOSTS = ("", "localhost", "127.0.0.1")
 
 
 def local_path(name: str) -> str:
-    """The path of file:///tmp/a%20b.wav; any other name as it is. A file that is called so itself comes first."""
+    """The path of file:///tmp/a%20b.wav; any other name as it is, also where a file is called so itself."""
     found = _FILE.fullmatch(name)
     if found is None or (found["host"] or "").lower() not in _OUR_HOSTS or os.path.lexists(name):
         return name

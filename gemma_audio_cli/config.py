@@ -66,8 +66,8 @@ def config_path() -> Path:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of config.toml, none where it is not there. Raises UsageError for what is no file of settings,
-    such as a pipe or a device, OSError where it cannot be read.
+    """The bytes of config.toml, none where it is not there. Raises UsageError for what is no file of
+    settings, such as a pipe or a device, OSError where it cannot be read.
     """
     try:
         # A pipe would be waited for.

@@ -12,10 +12,10 @@ Four kinds of characters act on what is around them instead of being seen:
     tags         U+E0000 to U+E007F are invisible copies of ASCII: text that nobody sees
     leftovers    byte order marks, annotation marks, deprecated format characters
 
-Languages need some invisible characters. Joiners (ZWJ, ZWNJ), combining marks and variation selectors are kept
-everywhere. The direction marks of one character (LRM, RLM, ALM) are kept in words, where Hebrew and Arabic use
-them beside numbers and brackets; in names, which stand beside words of ours, they are spelled out. Of tags only
-those in the flags of England, Scotland and Wales are kept: Unicode recommends no others.
+Languages need some invisible characters. Joiners (ZWJ, ZWNJ), combining marks and variation selectors are
+kept everywhere. The direction marks of one character (LRM, RLM, ALM) are kept in words, where Hebrew and
+Arabic use them beside numbers and brackets; in names, which stand beside words of ours, they are spelled out.
+Of tags only those in the flags of England, Scotland and Wales are kept: Unicode recommends no others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ _MAX_SEQUENCE = 512
 
 _IN_NAMES = re.compile(f"({_FLAG})|[{_CONTROLS}{_DIRECTION}{_DIRECTION_MARKS}{_TAGS}{_LEFTOVERS}]")
 _IN_WORDS = re.compile(f"({_FLAG})|[{_CONTROLS}{_DIRECTION}{_TAGS}{_LEFTOVERS}]")
-_IN_JSON = re.compile(f"[\x7f-\x9f\u2028\u2029\ud800-\udfff{_DIRECTION}{_DIRECTION_MARKS}{_TAGS}{_LEFTOVERS}]")
+_IN_JSON = re.compile(
+    f"[\x7f-\x9f\u2028\u2029\ud800-\udfff{_DIRECTION}{_DIRECTION_MARKS}{_TAGS}{_LEFTOVERS}]"
+)
 
 
 def printable(text: str) -> str:
@@ -73,8 +75,8 @@ def one_line(text: str) -> str:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """JSON in readable UTF-8; characters that could act on a terminal are escapes. Bytes of a file's name that
-    are no UTF-8 are escapes \\udc80 to \\udcff, as Python has them.
+    """JSON in readable UTF-8; characters that could act on a terminal are escapes. Bytes of a file's name
+    that are no UTF-8 are escapes \\udc80 to \\udcff, as Python has them.
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False, default=str)
     return _IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text)
@@ -144,4 +146,3 @@ class Cleaner:
                 self._state = "string-escape"
         else:  # ESC \ ends a string; another character after ESC goes on with it
             self._state = "text" if character == "\\" else "string"
-

@@ -53,9 +53,9 @@ def tell() -> None:
     """The line, once."""
     if not _now.told:
         _now.told = True
-        try:
+        try:  # contextlib would have to be imported
             os.write(2, _LINE)
-        except OSError:
+        except OSError:  # noqa: SIM105
             pass
 
 
@@ -72,13 +72,12 @@ def leave(code: int) -> NoReturn:
     the middle of it, and for as long as that takes Ctrl-C would kill.
     """
     import atexit
+    from contextlib import suppress
 
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError, ValueError):
             stream.flush()
-        except (OSError, ValueError):
-            pass
     if code == READER_GONE and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)

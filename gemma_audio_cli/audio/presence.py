@@ -1,6 +1,6 @@
 """Is there anything in a recording to ask about? A model that is asked about nothing invents an answer.
 
-    windows ──► the first with speech (or, without speech detection, with sound) ──► all windows, or none
+windows ──► the first with speech (or, without speech detection, with sound) ──► all windows, or none
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from gemma_audio_cli.audio.windows import Window
 Heard = Callable[[Window], bool]
 
 _MOST_HELD = 90 * 60.0
-"""Seconds kept while nothing has been heard yet: more than models take in at once, so what is longer is given to
-the model unheard, which will say so."""
+"""Seconds kept while nothing has been heard yet: more than models take in at once, so what is longer is given
+to the model all the same, which will say so."""
 
 
 def speech(threshold: float) -> Heard:

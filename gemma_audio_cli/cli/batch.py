@@ -204,8 +204,8 @@ class Batch:
             out.segment(segment)
 
     def _finish_first(self) -> None:
-        """The first recording that is under way has had its turn. It stays the first until all is written: what
-        fails before abandons it.
+        """The first recording that is under way has had its turn. It stays the first until all is written:
+        what fails before abandons it.
         """
         self._finish(self._takes[0])
         self._takes.popleft()

@@ -131,7 +131,7 @@ def live(
         )
         if options.save is not None:
             if identity(options.save) in map(identity, [*job.files, *([source] if source else [])]):
-                raise UsageError(f"{options.save}: this file is in use in this run; choose another for --save")
+                raise UsageError(f"{options.save}: this file is in use here; choose another for --save")
             check_output(options.save, SAMPLE_RATE, overwrite=overwrite)
         in_use = [*job.files, *([options.save] if options.save else [])]
         plan = _plan(source, output, kinds, in_use, timestamps=timestamps, overwrite=overwrite)
@@ -168,7 +168,8 @@ def _plan(
     from gemma_audio_cli.output import OutputPlan, Style
 
     name = source if source not in (None, "-") else f"live-{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
-    plan = OutputPlan([str(name)], output, kinds, style=Style(timestamps=timestamps, live=True), in_use=in_use)
+    style = Style(timestamps=timestamps, live=True)
+    plan = OutputPlan([str(name)], output, kinds, style=style, in_use=in_use)
     for item in plan.items:
         for path in item.paths:
             if path.is_file() and not overwrite:

@@ -45,8 +45,8 @@ class GuardOptions:
     max_phrase: int = 24
     """Tokens of the longest phrase looked for."""
     quick_tokens: float = 4.0
-    """Tokens a second that quick speech has. In an answer with more of them a phrase that comes again and again
-    is the less likely to have been said, and counts as a loop with fewer tokens in proportion."""
+    """Tokens a second that quick speech has. In an answer with more of them a phrase that comes again and
+    again is the less likely to have been said, and counts as a loop with fewer tokens in proportion."""
 
     @property
     def tries_again(self) -> bool:
@@ -70,7 +70,7 @@ def is_looping(tokens: Sequence[int], options: GuardOptions) -> bool:
 
 
 def repeats(tokens: Sequence[int], seconds: float, options: GuardOptions) -> bool:
-    """Does a whole answer, to so many seconds of sound, hold one phrase over and over that nobody can have said?
+    """Does a whole answer, to so many seconds of sound, hold one phrase over and over that nobody said?
 
     People repeat themselves, and they take their time for it: `repeated_tokens` are right for up to
     `quick_tokens` a second. What comes twice as fast is a loop at half the length. Unlike an answer that is

@@ -1,6 +1,6 @@
 """From tokens to text that is safe to show.
 
-    token ──► no thoughts, no control tokens ──► whole UTF-8 characters ──► nothing that acts on a terminal ──► text
+    token ──► no thoughts, no control tokens ──► whole UTF-8 characters ──► nothing that acts ──► text
 
 A model may open `<|channel>thought ... <channel|>` before its answer, may write bytes that are no UTF-8, and
 may have learned terminal escapes; none of that reaches the output.

@@ -67,8 +67,8 @@ class OutputPlan:
 
         `output` is a file, a folder, or None, "-" or another name of it: standard output. Something that is
         there is what it is; otherwise a name that ends with a separator or has no extension is a folder. No
-        `formats`: that of the file's extension, else text. An input that is named twice is one item. `in_use`:
-        other files of the run, which must not be replaced either.
+        `formats`: that of the file's extension, else text. An input that is named twice is one item.
+        `in_use`: other files of the run, which must not be replaced either.
         """
         self.style = style or Style()
         self._inputs = _once(os.fspath(name) for name in inputs)
@@ -313,7 +313,7 @@ def _once(inputs: Iterable[str]) -> list[str]:
 
 
 def identity(path: str | os.PathLike[str]) -> object:
-    """What is the same for all names of a file: links, hard links, spellings. Of what is no file, its path."""
+    """What is the same for all names of a file: links, hard links, spellings. Else its path."""
     with suppress(OSError, ValueError):
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode):

@@ -1,7 +1,7 @@
 """Subtitles, cue by cue: SubRip (srt), WebVTT (vtt), Advanced SubStation (ass) and lyrics (lrc).
 
-pysubs2 renders cues and the head of a file; the layout is that of cues.py. Nothing in a text can be taken for a
-time line or a tag: WebVTT has escapes for it, the others have none and get characters that look alike.
+pysubs2 renders cues and the head of a file; the layout is that of cues.py. Nothing in a text can be taken for
+a time line or a tag: WebVTT has escapes for it, the others have none and get characters that look alike.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def acts(character: str, *, in_name: bool) -> bool:
     """By Unicode's own data and lists: does it act instead of being seen?"""
     return (
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-        or unicodedata.bidirectional(character) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+        or unicodedata.bidirectional(character)
+        in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
         or character in LEFTOVERS
         or (in_name and character in MARKS)
     )
