@@ -87,6 +87,32 @@ def repeats(tokens: Sequence[int], seconds: float, options: GuardOptions) -> boo
     return False
 
 
+def still_repeats(tokens: Sequence[int], options: GuardOptions) -> bool:
+    """Is an answer to sound that has led into a loop before no better? A warmer try seldom repeats itself word
+    for word, but goes on copying: half of `repeated_tokens` in copies of what it wrote before are too many then.
+    """
+    return _copied(tokens) >= options.repeated_tokens / 2
+
+
+def _copied(tokens: Sequence[int]) -> int:
+    """Tokens in pieces of three and more that were there before, each as long as can be (as in LZ77)."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    copied, i, known = 0, 0, 0
+    while i < len(tokens):
+        longest = 0
+        for place in places.get(tuple(tokens[i : i + 3]), ()):
+            length = 3
+            while i + length < len(tokens) and tokens[place + length] == tokens[i + length]:
+                length += 1
+            longest = max(longest, length)
+        copied += longest
+        i += max(1, longest)
+        for place in range(known, min(i, len(tokens) - 2)):
+            places.setdefault(tuple(tokens[place : place + 3]), []).append(place)
+        known = i
+    return copied
+
+
 def without_loop(tokens: Sequence[int], options: GuardOptions) -> int:
     """How many leading tokens to keep of an answer that ends in a loop: up to the phrase's first end."""
     n = len(tokens)

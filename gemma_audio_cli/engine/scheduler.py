@@ -31,6 +31,7 @@ from gemma_audio_cli.engine.data import (
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.guards import (
     FLAG_NO_SPEECH,
+    FLAG_REPETITION,
     FLAG_SPLIT,
     TROUBLE,
     Attempt,
@@ -39,6 +40,7 @@ from gemma_audio_cli.engine.guards import (
     is_looping,
     judged,
     repeats,
+    still_repeats,
     without_loop,
 )
 from gemma_audio_cli.engine.session import Session
@@ -82,6 +84,12 @@ class _Work:
     shown: str = ""
     """Text of the first try so far: what is streamed."""
     outcome: Attempt | None = None
+
+    @property
+    def has_looped(self) -> bool:
+        """Did a try at this sound run into a loop?"""
+        tries = [*self.tries, *(self.parent.tries if self.parent else ())]
+        return any(FLAG_REPETITION in attempt.flags for attempt in tries)
 
 
 @dataclass
@@ -327,6 +335,8 @@ class Scheduler:
         assert slot.filter is not None
         text = (slot.text + slot.filter.finish()).strip()
         looping = slot.looping or repeats(slot.tokens, work.window.seconds, self._guards)
+        if work.has_looped:
+            looping = looping or still_repeats(slot.tokens, self._guards)
         if looping:
             text = self._text_of(slot.tokens[: without_loop(slot.tokens, self._guards)])
         truncated = generation.stop == "budget"
