@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from gemma_audio_cli.engine.template import TemplateError, render
@@ -120,6 +121,7 @@ def builtin_layout(clips: int) -> str:
     return f"<bos><|turn>user\n{_AUDIO_MARK * clips}{_SLOT}<turn|>\n<|turn>model\n"
 
 
+@lru_cache(maxsize=8)
 def layout(template: str | None, clips: int) -> tuple[str, str | None]:
     """The turn laid out with audio marks and the text slot, and a notice where the template had to be set
     aside.
