@@ -43,6 +43,7 @@ _SETTINGS = {
     "threads": "CPU threads.",
     "backend": "auto, cpu, or one of `gemma-audio backends`.",
     "device": "ggml's name of a device.",
+    "vad_threshold": "The probability from which on sound is speech, 0.05 to 0.95.",
     "gpu_layers": "auto, or how many of the text model's layers lie on the device.",
 }
 _VARIABLES = {

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.backends import store
+from gemma_audio_cli.backends import store, trust
 from gemma_audio_cli.backends.child import run_logged
 from gemma_audio_cli.backends.detect import fetchable, missing
 from gemma_audio_cli.backends.store import Build, Record
@@ -120,6 +120,7 @@ class _Work:
         built = Build(self._staging, record)
         self._open_once(built)
         store.write_record(self._staging, record)
+        trust.close(self._staging)
         older = store.builds(self._row.name)
         final = self._staging.parent / f"{__version__}-llama{self._llama}-{now:%Y%m%dT%H%M%SZ}"
         os.rename(self._staging, final)

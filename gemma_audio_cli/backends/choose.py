@@ -2,7 +2,8 @@
 
     --backend, GEMMA_AUDIO_BACKEND, config.toml ──► Choice(back end, library, device)
 
-`auto` takes the first built back end in the order of the table; the CPU where none is built. OpenBLAS and
+`auto` takes the first built back end in the order of the table that nobody else can have put there; the CPU
+where there is none. OpenBLAS and
 OpenVINO are never taken unasked: they are slower here than the engine's own products on the CPU.
 """
 
@@ -12,8 +13,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_audio_cli.backends.store import find
+from gemma_audio_cli.backends.store import find, folder
 from gemma_audio_cli.backends.table import BACK_ENDS, CPU, back_end
+from gemma_audio_cli.backends.trust import distrusted
 from gemma_audio_cli.config import whole_number
 from gemma_audio_cli.errors import BackendError, UsageError
 
@@ -32,6 +34,8 @@ class Choice:
     """ggml's name of the device; None: the best that the library has."""
     asked: bool
     """Did a person name this back end?"""
+    notice: str | None = None
+    """What a person should know of a back end that was passed over."""
 
 
 def layers(text: str | None) -> int | None:
@@ -62,7 +66,14 @@ def choose(backend: str | None = None, device: str | None = None) -> Choice:
         return Choice(row.name, build.library, device or (None if row.numbered else row.device), asked=True)
     if os.environ.get("GEMMA_AUDIO_LIBRARY"):
         return Choice(AUTO, None, device, asked=False)
+    notice = None
     for row in BACK_ENDS:
         if not row.is_default and row.name not in _NEVER_UNASKED and (build := find(row.name)) is not None:
-            return Choice(row.name, build.library, device, asked=False)
-    return Choice(CPU, None, device, asked=False)
+            why = distrusted(folder(), build.prefix)
+            if why is None:
+                return Choice(row.name, build.library, device, asked=False, notice=notice)
+            notice = notice or (
+                f"the back end {row.name} is not used unasked: {why}; "
+                f"--backend {row.name} uses it all the same"
+            )
+    return Choice(CPU, None, device, asked=False, notice=notice)

@@ -34,6 +34,8 @@ class Opener:
     def open(self, backend: str | None) -> Engine:
         """The model on this back end (None: the best that is built)."""
         choice = choose(backend, self._options.device)
+        if choice.notice is not None:
+            self._notice(choice.notice)
         use_library(choice.library)
         try:
             return self._engine(self._device(choice))

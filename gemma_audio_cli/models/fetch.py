@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gemma_audio_cli.errors import ModelDownloadError
-from gemma_audio_cli.models import hub
+from gemma_audio_cli.models import hub, locks, web
 from gemma_audio_cli.models.hub import RemoteFile
 
 Advance = Callable[[int], None]
@@ -36,33 +37,48 @@ _PAUSE = 0.25
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
-def fetch(file: RemoteFile, blob: Path, lock: Path, advance: Advance, notice: Notice) -> None:
-    """Brings the file to `blob`. One that is there is only checked. Raises ModelDownloadError."""
-    with _disk_told(file, blob), _locked(lock, file, notice):
-        if blob.exists():
-            if _check(file, blob, advance):
-                return
-            notice(f"{file.name}: what is here is damaged; it is fetched again")
-            blob.unlink()
-        partial = blob.with_name(f"{blob.name}.incomplete")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with _Partial(file, partial, advance) as coming:
-            resumed = coming.size > 0
+def fetch(
+    file: RemoteFile, blob: Path, lock: Path, advance: Advance, notice: Notice, publish: Callable[[], Path]
+) -> Path:
+    """Brings the file to `blob` and gives it its name with `publish`, whose path is returned.
+
+    A blob that is there is only checked. Raises ModelDownloadError.
+    """
+
+    def waiting() -> None:
+        notice(f"{file.name}: somebody else is fetching it; waiting")
+
+    # Named under the lock: a removal takes a blob without a name for one that nobody wants.
+    with disk_told(file, blob), locks.held(lock, waiting):
+        _bring(file, blob, advance, notice)
+        return publish()
+
+
+def _bring(file: RemoteFile, blob: Path, advance: Advance, notice: Notice) -> None:
+    if blob.exists():
+        if _check(file, blob, advance):
+            return
+        notice(f"{file.name}: what is here is damaged; it is fetched again")
+        blob.unlink()
+    partial = blob.with_name(f"{blob.name}.incomplete")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with _Partial(file, partial, advance) as coming:
+        resumed = coming.size > 0
+        _complete(coming)
+        if coming.digest() != file.blob_name and resumed:
+            # What an earlier pull left may have been damaged since.
+            notice(f"{file.name}: the part that was here was damaged; it is fetched again")
+            coming.restart()
             _complete(coming)
-            if coming.digest() != file.blob_name and resumed:
-                # What an earlier pull left may have been damaged since.
-                notice(f"{file.name}: the part that was here was damaged; it is fetched again")
-                coming.restart()
-                _complete(coming)
-            if coming.digest() != file.blob_name:
-                found = coming.digest()
-                coming.restart()
-                raise ModelDownloadError(
-                    f"{file.repository}: {file.name} arrived damaged: its hash is {found[:12]}..., not "
-                    f"{file.blob_name[:12]}... as the hub says; pull it again"
-                )
-            coming.sync()
-        os.replace(partial, blob)
+        if coming.digest() != file.blob_name:
+            found = coming.digest()
+            coming.restart()
+            raise ModelDownloadError(
+                f"{file.repository}: {file.name} arrived damaged: its hash is {found[:12]}..., not "
+                f"{file.blob_name[:12]}... as the hub says; pull it again"
+            )
+        coming.sync()
+    os.replace(partial, blob)
 
 
 def unfinished(blob: Path) -> int:
@@ -78,7 +94,13 @@ class _Partial:
     def __init__(self, file: RemoteFile, path: Path, advance: Advance) -> None:
         self.file, self._path, self._advance = file, path, advance
         self.size = 0
-        self._out: BinaryIO = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - closed by __exit__
+        # Not through a link: somebody may have put one there that leads to another file of this person.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags, 0o666)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "what is there is no regular file", str(path))
+        self._out: BinaryIO = os.fdopen(descriptor, "r+b")
         self._digest = _new_digest(file)
         while block := self._out.read(_BLOCK):
             self._count(block)
@@ -91,13 +113,13 @@ class _Partial:
             raise ModelDownloadError(
                 f"{self.file.repository}: {self.file.name} is longer than the hub says; pull it again later"
             )
-        with _disk_told(self.file, self._path):
+        with disk_told(self.file, self._path):
             self._out.write(block)
         self._count(block)
 
     def restart(self) -> None:
         """Nothing of it is any good."""
-        with _disk_told(self.file, self._path):
+        with disk_told(self.file, self._path):
             self._out.seek(0)
             self._out.truncate()
         self._advance(-self.size)
@@ -126,14 +148,15 @@ class _Partial:
 
 def _complete(coming: _Partial) -> None:
     """Fetches what lacks, over as many connections as it takes."""
-    failures = 0
+    # Progress is what never was here before: a server that has it thrown away again and again makes none.
+    failures, most = 0, coming.size
     while coming.size < coming.file.size:
-        before = coming.size
         try:
             with hub.told(f"{coming.file.repository}: {coming.file.name}"):
                 _stream(coming)
         except _Broken as broken:
-            failures = 0 if coming.size > before else failures + 1
+            failures = 0 if coming.size > most else failures + 1
+            most = max(most, coming.size)
             if failures > _TRIES:
                 what = f"{coming.file.repository}: {coming.file.name}"
                 raise hub.unreachable(what, broken.reason) from None
@@ -150,33 +173,20 @@ class _Broken(Exception):
 
 def _stream(coming: _Partial) -> None:
     """One connection: from where the file stands to its end."""
-    from huggingface_hub import constants, get_session, hf_raise_for_status
-
-    if constants.HF_HUB_OFFLINE:
-        from huggingface_hub.errors import OfflineModeIsEnabled
-
-        raise OfflineModeIsEnabled
-    headers = hub.headers() | {"Accept-Encoding": "identity"}
-    if coming.size:
-        headers["Range"] = f"bytes={coming.size}-"
+    asked = {"Range": f"bytes={coming.size}-"} if coming.size else {}
     try:
-        with get_session().stream(
-            "GET",
-            coming.file.url,
-            headers=headers,
-            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-            follow_redirects=True,
-        ) as answer:
-            if answer.status_code in _TRANSIENT:
-                raise _Broken(OSError(f"it answered {answer.status_code}"))
-            if answer.status_code == 416:
-                coming.restart()
-                raise _Broken(OSError("it has no such range"))
-            hf_raise_for_status(answer)
+        with web.get(coming.file.url, hub.headers() | asked) as answer:
             if coming.size and not _continues(answer, coming.size):
                 coming.restart()
             for block in answer.iter_raw():
                 coming.write(block)
+    except web.Refused as refused:
+        if refused.status == 416 and coming.size:
+            coming.restart()
+            raise _Broken(OSError("it has no such range")) from None
+        if refused.status in _TRANSIENT:
+            raise _Broken(OSError(str(refused))) from None
+        raise
     except Exception as error:
         if hub.is_transport(error):
             raise _Broken(error) from None
@@ -214,28 +224,7 @@ def _new_digest(file: RemoteFile) -> Any:
 
 
 @contextmanager
-def _locked(lock: Path, file: RemoteFile, notice: Notice) -> Iterator[None]:
-    """Nobody else works on this file meanwhile."""
-    from filelock import FileLock, Timeout
-
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    guard = FileLock(lock)
-    try:
-        guard.acquire(timeout=0)
-    except NotImplementedError:  # a disk without locks: the hash has to do
-        yield
-        return
-    except Timeout:
-        notice(f"{file.name}: somebody else is fetching it; waiting")
-        guard.acquire(poll_interval=0.2)
-    try:
-        yield
-    finally:
-        guard.release()
-
-
-@contextmanager
-def _disk_told(file: RemoteFile, path: Path) -> Iterator[None]:
+def disk_told(file: RemoteFile, path: Path) -> Iterator[None]:
     """A disk that fails as one line."""
     try:
         yield

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gemma_audio_cli.errors import HubUnreachableError, ModelDownloadError
-from gemma_audio_cli.models import names
+from gemma_audio_cli.models import names, web
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -69,13 +69,19 @@ class Listing:
 def listing(repository: str) -> Listing:
     """What the hub has. Raises ModelDownloadError."""
     with told(repository):
-        from huggingface_hub import HfApi
+        from huggingface_hub import constants
 
-        info = HfApi().model_info(repository, files_metadata=True, timeout=_timeout())
-        commit = info.sha or ""
-        if not _SHA1.fullmatch(commit):
-            raise ValueError("no commit")
-        found = [_file(repository, commit, entry) for entry in info.siblings or []]
+        url = f"{constants.ENDPOINT}/api/models/{repository}?blobs=true"
+        return parse_listing(repository, web.get_json(url, headers()))
+
+
+def parse_listing(repository: str, answer: Any) -> Listing:
+    """The listing in the hub's JSON. Raises ValueError where it is none."""
+    commit = answer.get("sha") if isinstance(answer, dict) else None
+    if not isinstance(commit, str) or not _SHA1.fullmatch(commit):
+        raise ValueError("no commit")
+    entries = answer.get("siblings")
+    found = [_file(repository, commit, entry) for entry in (entries if isinstance(entries, list) else [])]
     return Listing(repository, commit, tuple(file for file in found if file is not None))
 
 
@@ -104,23 +110,25 @@ def is_transport(error: BaseException) -> bool:
 @contextmanager
 def told(what: str) -> Iterator[None]:
     """What the hub's library raises as one line that names `what` (repository or file) and the remedy."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
         yield
-    except ModelDownloadError:
-        raise
+    except web.Refused as error:
+        if error.code == "GatedRepo":
+            raise ModelDownloadError(
+                f"{what}: {host()} gives it only to those who accepted its terms; accept them on its page "
+                "there, then log in with `hf auth login` or set HF_TOKEN"
+            ) from None
+        raise ModelDownloadError(f"{what}: {_refusal(error.status)}") from None
+    except ModelDownloadError as error:
+        if str(error).startswith(what):
+            raise
+        raise type(error)(f"{what}: {error}") from None
     except OfflineModeIsEnabled:
         raise HubUnreachableError(
             f"{what}: offline mode is on, nothing is fetched; unset HF_HUB_OFFLINE to pull models"
         ) from None
-    except GatedRepoError:
-        raise ModelDownloadError(
-            f"{what}: {host()} gives it only to those who accepted its terms; accept them on its page there, "
-            "then log in with `hf auth login` or set HF_TOKEN"
-        ) from None
-    except HfHubHTTPError as error:
-        raise ModelDownloadError(f"{what}: {_refusal(getattr(error.response, 'status_code', 0))}") from None
     except OSError as error:
         raise ModelDownloadError(f"{what}: {error.strerror or 'cannot be fetched'}; try again") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -159,18 +167,17 @@ def _refusal(status: int) -> str:
 
 def _file(repository: str, commit: str, entry: Any) -> RemoteFile | None:
     """A file of the listing, unless something about it is not as it must be."""
-    name, lfs = str(entry.rfilename), entry.lfs
-    sha256 = str(lfs.sha256).lower() if lfs is not None else None
-    git_sha1 = str(entry.blob_id).lower() if lfs is None else None
-    size = lfs.size if lfs is not None else entry.size
-    if not names.is_safe(name) or type(size) is not int or not 0 <= size <= _MAX_BYTES:
+    if not isinstance(entry, dict):
         return None
-    if not (_SHA256.fullmatch(sha256) if sha256 is not None else _SHA1.fullmatch(git_sha1 or "")):
+    lfs: Any = entry.get("lfs")
+    large = isinstance(lfs, dict)
+    name, size = entry.get("rfilename"), (lfs if large else entry).get("size")
+    digest, form = (lfs.get("sha256"), _SHA256) if large else (entry.get("blobId"), _SHA1)
+    if not isinstance(name, str) or not names.is_safe(name):
         return None
-    return RemoteFile(repository, commit, name, size, sha256, git_sha1)
-
-
-def _timeout() -> float:
-    from huggingface_hub import constants
-
-    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    if type(size) is not int or not 0 <= size <= _MAX_BYTES:
+        return None
+    if not isinstance(digest, str) or not form.fullmatch(digest.lower()):
+        return None
+    digest = digest.lower()
+    return RemoteFile(repository, commit, name, size, *((digest, None) if large else (None, digest)))

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gemma_audio_cli.errors import HubUnreachableError, ModelDownloadError, ModelNotFoundError, UsageError
-from gemma_audio_cli.models import names, store
+from gemma_audio_cli.models import locks, names, store
 from gemma_audio_cli.models.catalogue import known
-from gemma_audio_cli.models.fetch import Advance, Notice, fetch, unfinished
+from gemma_audio_cli.models.fetch import Advance, Notice, disk_told, fetch, unfinished
 from gemma_audio_cli.models.hub import Listing, RemoteFile, listing
 from gemma_audio_cli.models.names import Spec
 
@@ -75,18 +77,37 @@ def plan(spec: Spec, projector: str | None = None) -> Plan:
 def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], None]) -> store.Pulled:
     """Fetches what is not here; `begin` is told each file's name. Raises ModelDownloadError."""
     check_room(wanted)
+    places = store.lock_folder(wanted.repository)
     paths = {}
-    for file in wanted.files:
-        begin(file.name)
-        blob, lock = _blob(file), _lock(file)
-        present = _published(file)
-        if present is not None and not blob.exists():
-            # Without links the blob lies under its name: back to where it can be checked.
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            present.replace(blob)
-        fetch(file, blob, lock, advance, notice)
-        paths[file.name] = store.publish(file.repository, file.commit, file.name, blob, file.sha256)
-    store.set_main(wanted.repository, wanted.commit)
+
+    def waiting() -> None:
+        notice(f"{wanted.repository}: somebody is removing from it; waiting")
+
+    with ExitStack() as stack:
+        with disk_told(wanted.mmproj, places / "lock"):
+            store.check_links(places, wanted.mmproj.name)
+            stack.enter_context(locks.pulling(places, waiting))
+        for file in wanted.files:
+            begin(file.name)
+            blob = _blob(file)
+            with disk_told(file, blob):
+                for path in (blob, _place(file)):
+                    store.check_links(path.parent, file.name)
+                present = _published(file)
+                if present is not None and not blob.exists():
+                    # Without links the blob lies under its name: back to where it can be checked.
+                    blob.parent.mkdir(parents=True, exist_ok=True)
+                    present.replace(blob)
+            paths[file.name] = fetch(
+                file,
+                blob,
+                locks.of_blob(places, file.blob_name),
+                advance,
+                notice,
+                partial(store.publish, file.repository, file.commit, file.name, blob, file.sha256),
+            )
+        with disk_told(wanted.mmproj, _blob(wanted.mmproj)):
+            store.set_main(wanted.repository, wanted.commit)
     parts = tuple(paths[file.name] for file in wanted.text)
     return store.Pulled(
         wanted.repository, names.label(wanted.text[0].name), parts, paths[wanted.mmproj.name], None
@@ -134,18 +155,13 @@ def _blob(file: RemoteFile) -> Path:
     return store.repository_folder(file.repository) / "blobs" / file.blob_name
 
 
-def _lock(file: RemoteFile) -> Path:
-    return (
-        store.cache_folder()
-        / ".locks"
-        / store.repository_folder(file.repository).name
-        / f"{file.blob_name}.lock"
-    )
+def _place(file: RemoteFile) -> Path:
+    return store.repository_folder(file.repository) / "snapshots" / file.commit / file.name
 
 
 def _published(file: RemoteFile) -> Path | None:
     """The file itself under its name, where links cannot be made."""
-    path = store.repository_folder(file.repository) / "snapshots" / file.commit / file.name
+    path = _place(file)
     return path if path.is_file() and not path.is_symlink() else None
 
 

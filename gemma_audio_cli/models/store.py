@@ -15,12 +15,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_audio_cli.models import names
+from gemma_audio_cli.errors import ModelDownloadError, ModelError
+from gemma_audio_cli.models import locks, names
 from gemma_audio_cli.models.catalogue import KnownModel, catalogue, known
 from gemma_audio_cli.models.names import Spec
 
@@ -181,9 +183,50 @@ def set_main(repository: str, commit: str) -> None:
         file.write(commit)
 
 
+def lock_folder(repository: str) -> Path:
+    """Where the locks of a repository lie, ours and those of the hub's own programs."""
+    return cache_folder() / ".locks" / repository_folder(repository).name
+
+
+def check_links(folder: Path, what: str) -> None:
+    """Raises ModelDownloadError where another user has put a link on the way to a folder of the cache:
+    what is written there would go where that user likes.
+    """
+    cache = cache_folder()
+    for path in (folder, *folder.parents):
+        if path == cache or cache not in path.parents:
+            return
+        if path.is_symlink() and sys.platform != "win32" and path.lstat().st_uid not in (0, os.geteuid()):
+            raise ModelDownloadError(
+                f"{what}: {path} is a link of another user ({os.readlink(path)}); remove it, or set "
+                "HF_HUB_CACHE to a folder of your own"
+            )
+
+
 def remove(pulled: Pulled) -> int:
-    """Removes a text model, and its projector with the last one; bytes that are free now."""
+    """Removes a text model, and its projector with the last one; bytes that are free now.
+
+    Raises ModelError where somebody is fetching from its repository, or where a folder on the way is a link:
+    what lies there belongs to others too.
+    """
     folder = repository_folder(pulled.repository)
+    for path in (folder, folder / "snapshots", folder / "blobs", *_snapshots(pulled.repository)):
+        if path.is_symlink():
+            raise ModelError(
+                f"{pulled.spec}: {path} is a link to {os.readlink(path)}, where files of others may lie; "
+                "remove the files there by hand"
+            )
+    try:
+        with locks.removing(lock_folder(pulled.repository), str(pulled.spec)):
+            return _remove(pulled, folder)
+    except OSError as error:
+        raise ModelError(
+            f"{pulled.spec}: {error.filename or folder} cannot be removed: {error.strerror or error}; "
+            "check whose folder it is"
+        ) from None
+
+
+def _remove(pulled: Pulled, folder: Path) -> int:
     before = _disk_bytes(folder)
     gone = [path.name for path in pulled.parts]
     for snapshot in _snapshots(pulled.repository):
@@ -210,14 +253,17 @@ def unfinished(repository: str) -> int:
 
 def _sweep(folder: Path) -> None:
     """Removes blobs that no snapshot names, and what is left of interrupted pulls."""
-    used = {
-        Path(os.readlink(path)).name
-        for path in (folder / "snapshots").rglob("*")
-        if path.is_symlink()
-    }  # fmt: skip
+    places = cache_folder() / ".locks" / folder.name
     for blob in list((folder / "blobs").glob("*")):
-        if blob.name not in used:
-            blob.unlink(missing_ok=True)
+        # Another program of the hub may have begun to fetch meanwhile; a blob gets its name under its lock.
+        with locks.free(locks.of_blob(places, blob.name.partition(".")[0])) as nobody:
+            if nobody and blob.name not in _linked(folder):
+                blob.unlink(missing_ok=True)
+
+
+def _linked(folder: Path) -> set[str]:
+    """The blobs that snapshots name."""
+    return {Path(os.readlink(path)).name for path in (folder / "snapshots").rglob("*") if path.is_symlink()}
 
 
 def _disk_bytes(folder: Path) -> int:

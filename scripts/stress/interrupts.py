@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -43,10 +44,11 @@ class Outcome:
 
     @property
     def before_python(self) -> bool:
-        """Nothing of this package had run yet: Python's own set-up, or that of its environment, was hit."""
-        if self.err and "gemma_audio_cli" not in self.err and "KeyboardInterrupt" in self.err:
+        """Nothing of this package had run yet: Python was being set up, or still looked for the package."""
+        if "Fatal Python error: init_" in self.err or (self.code == -signal.SIGINT and not self.err):
             return True
-        return self.code == -signal.SIGINT and not self.err
+        read = set(re.findall(r"gemma_audio_cli/(\w+)\.py", self.err))
+        return "KeyboardInterrupt" in self.err and read <= {"__init__"}
 
     @property
     def good(self) -> bool:
@@ -87,16 +89,11 @@ def make_sound(folder: Path, rate: int = 44_100) -> Path:
 
 def once(program: Sequence[str], name: str, arguments: list[str], after: float, folder: Path) -> Outcome:
     """One run, interrupted after so many seconds."""
-    environment = os.environ | {
-        "GEMMA_AUDIO_CONFIG_DIR": str(folder / "none"),
-        "GEMMA_AUDIO_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-    }
     with tempfile.TemporaryFile("w+") as err:
         child = subprocess.Popen(
             [*program, *arguments],
             cwd=folder,
-            env=environment,
+            env=_environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=err,
@@ -117,6 +114,14 @@ def once(program: Sequence[str], name: str, arguments: list[str], after: float, 
         return Outcome(name, after, code, err.read(), late)
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "GEMMA_AUDIO_CONFIG_DIR": str(folder / "none"),
+        "GEMMA_AUDIO_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
 def _restored() -> None:
     """A shell starts background jobs with Ctrl-C ignored, and children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -131,7 +136,14 @@ def outcomes(program: Sequence[str], names: Sequence[str], runs: int, seed: int)
         takes = {}
         for name in names:
             begun = time.monotonic()
-            subprocess.run([*program, *lines[name]], cwd=folder, capture_output=True, check=False)
+            subprocess.run(
+                [*program, *lines[name]],
+                cwd=folder,
+                env=_environment(folder),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
             takes[name] = time.monotonic() - begun
         for number in range(runs):
             name = names[number % len(names)]

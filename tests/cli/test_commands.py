@@ -317,18 +317,6 @@ def test_a_full_disk_is_told_in_one_line(start, model, recording):
     assert "cannot write" in line
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
-def test_a_closed_stdout_is_no_accident(environment, model, recording):
-    command = [sys.executable, "-m", "gemma_audio_cli", "transcribe", *model, str(recording)]
-    child = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
-        env=environment | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        timeout=60,
-    )
-    assert (child.returncode, lines(child.stderr.decode())) == (0, [])
-
-
 # ---- help ----------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,8 @@ class Faults:
     """Every request is answered so."""
     file_status: int | None = None
     """Every request for a file is answered so."""
+    challenge: str | None = None
+    """WWW-Authenticate of those answers."""
     error_code: str | None = None
     """X-Error-Code of those answers."""
     transient: int = 0
@@ -66,6 +68,16 @@ class Faults:
     """The listing is no JSON."""
     token: str | None = None
     """Without this token everything is answered with 401."""
+    listing: bytes | None = None
+    """What every request for a listing is answered with."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of that answer."""
+    location: str | None = None
+    """Where every request of the hub itself is sent on to."""
+    no_rest: bool = False
+    """Requests for a part of a file are answered with 416."""
+    promise: int = 0
+    """So many more bytes are promised than come."""
     redirect: bool = True
     """Files are stored elsewhere, as the hub's large files are."""
 
@@ -154,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
             hub.tokens_at_storage += stored and "Authorization" in self.headers
             if faults.token and not stored and self.headers.get("Authorization") != f"Bearer {faults.token}":
                 self._refuse(401, "RepoNotFound")
+            elif faults.location and not stored:
+                self._send(302, b"", {"Location": faults.location})
             elif faults.status:
                 self._refuse(faults.status, faults.error_code)
             elif path.startswith("/api/models/"):
@@ -172,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.hub.repositories.get(repository)
         if files is None:
             self._refuse(404, "RepoNotFound")
+            return
+        if self.hub.faults.listing is not None:
+            self._send(200, self.hub.faults.listing, self.hub.faults.headers)
             return
         if self.hub.faults.nonsense:
             self._send(200, b"<html>Please log in to the network", {"Content-Type": "text/html"})
@@ -255,13 +272,13 @@ class _Handler(BaseHTTPRequestHandler):
         if asked.startswith("bytes=") and not faults.no_ranges:
             first, _, last = asked.removeprefix("bytes=").partition("-")
             start, status = int(first), 206
-            if start >= len(data) or last:
+            if start >= len(data) or last or faults.no_rest:
                 self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
                 return
             headers = headers | {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
         self.send_response(status)
         for key, value in (
-            headers | {"Content-Length": str(len(data) - start), "Accept-Ranges": "bytes"}
+            headers | {"Content-Length": str(len(data) - start + faults.promise), "Accept-Ranges": "bytes"}
         ).items():
             self.send_header(key, value)
         self.end_headers()
@@ -278,6 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.sent += len(block)
             if faults.drip:
                 self.hub.wait(faults.drip)
+        self.close_connection |= bool(faults.promise)
         if cut:
             if faults.reset:
                 self.wfile.flush()
@@ -287,7 +305,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _refuse(self, status: int, code: str | None) -> None:
-        self._send(status, b"{}", {"X-Error-Code": code} if code else {})
+        headers = {"X-Error-Code": code, "WWW-Authenticate": self.hub.faults.challenge}
+        self._send(status, b"{}", {name: value for name, value in headers.items() if value})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -170,7 +170,7 @@ def test_connections_that_bring_nothing_are_given_up(models, hub, environment, c
     monkeypatch.setattr(ours.RemoteFile, "url", f"{hub.url}/{E2B}/resolve/main/{TEXT}")
     hub.faults.cut_after = 0
     with pytest.raises(HubUnreachableError) as caught:
-        fetch.fetch(file, cache / "blob", cache / "lock", lambda _: None, lambda _: None)
+        fetch.fetch(file, cache / "blob", cache / "lock", lambda _: None, lambda _: None, lambda: cache)
     assert TEXT in str(caught.value)
     assert hub.count("/cdn/") == 6
 

@@ -273,6 +273,10 @@ def test_any_expression_gives_what_jinja2_gives(first, second):
         "{{ self }}{{ lipsum() }}",
         "{{ 'x'.format() }}",
         "{{ 'x'.encode() }}",
+        # Ways out of jinja2's sandbox that were found: CVE-2019-10906, CVE-2024-56326, CVE-2025-27516.
+        "{{ '{0.__class__}'.format_map({'0': 1}) }}",
+        "{% set f = '{0.__class__}'.format %}{{ numbers|map('list')|list }}{{ f(1) }}",
+        "{{ ('{0.__class__}'|attr('format'))(1) }}",
     ],
 )
 def test_nothing_of_python_is_reached(source):
