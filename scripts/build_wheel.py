@@ -6,7 +6,7 @@
     python scripts/build_wheel.py finish WHEEL FOLDER    # a wheel that was built against them
     python scripts/build_wheel.py check                  # the package installed for this Python does its job
 
-The packages of scripts/bundle/requirements.txt must be there; `sh scripts/wheel` sees to that. The parts are
+The packages of requirements/wheel.txt must be there; `sh scripts/wheel` sees to that. The parts are
 what cibuildwheel runs one by one (pyproject.toml). An interrupted run goes on where it stopped.
 """
 

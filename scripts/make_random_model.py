@@ -6,7 +6,7 @@
 The weights mean nothing, but sizes, names, keys, types and the scale of activations are those of real files,
 so the pair serves tests and measurements. The same arguments always give the same bytes. Sizes `e2b`, `e4b`
 and `12b` have the shapes of the released models; `tiny` has every feature of the architecture in a few
-megabytes.
+megabytes; `blocks` is as small, with rows that every quantised type can hold.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ TEXT_SHAPES: dict[str, TextShape] = {
         shared=3, sliding=(True, True, False, True, False, True, True, False), double_wide=True, ple=32,
         context=4096,
     ),
+    # Every row fills the blocks of 256 values that most quantised types have, as the rows of real models do.
+    "blocks": TextShape(
+        width=256, heads=4, head_dim=64, global_head_dim=128, kv_heads=1, ffn=256, window=16, vocab=512,
+        shared=1, sliding=(True, False, True), ple=256, context=4096,
+    ),
     "e2b": TextShape(
         width=1536, heads=8, head_dim=256, global_head_dim=512, kv_heads=1, ffn=6144, window=512,
         vocab=FULL_VOCAB, sliding=every(5, 35), shared=20, double_wide=True, ple=256,
@@ -85,6 +90,10 @@ def audio_shape(size: str, text_width: int) -> AudioShape:
     if size == "tiny":
         return ConformerShape(
             width=64, layers=3, heads=4, text_width=text_width, channels=(128, 8), output=96
+        )
+    if size == "blocks":
+        return ConformerShape(
+            width=256, layers=1, heads=4, text_width=text_width, channels=(32, 8), output=256
         )
     return ConformerShape(width=1024, layers=12, heads=8, text_width=text_width)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from gemma_audio_cli import __version__
-from gemma_audio_cli.backends import store, trust
+from gemma_audio_cli.backends import amx, store, trust
 from gemma_audio_cli.backends.child import run_logged
 from gemma_audio_cli.backends.detect import fetchable, missing
 from gemma_audio_cli.backends.store import Build, Record
@@ -94,6 +94,8 @@ class _Work:
             for found, root in self._roots.items()
             for flag in found.flags
         ]
+        # No product of ours uses ggml's AMX, but what else opens this libllama may.
+        flags += map(shlex.quote, amx.remedy("amx_tile" in amx.cpu_flags()).cmake_args())
         # A person's own flags come last and win: -DCMAKE_CUDA_ARCHITECTURES=86
         asked = os.environ.get("CMAKE_ARGS", "")
         if sys.platform == "linux":  # ggml's libraries find each other, and what was fetched, beside them

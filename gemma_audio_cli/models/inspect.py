@@ -16,7 +16,8 @@ from gemma_audio_cli.models.names import part_paths
 from gemma_audio_cli.models.resolve import ModelPair
 
 _PROJECTION = "mm.a.input_projection.weight"
-_NOT_WEIGHTS = ("I8", "I16", "I32", "I64", "F64")
+NOT_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
+"""Types that no file holds weights in: whole numbers, and what activations are rounded to."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,10 @@ def _judge_text(report: Report, facts: TextFacts, headers: list[Header]) -> None
     elif "tokenizer.ggml.merges" not in headers[0].lengths:
         say(f"{path}: tokenizer.ggml.merges is missing; get a newer conversion")
     _judge_types(report, path, tensors.values())
+    scale = next((name for name in tensors if re.fullmatch(r"blk\..*\.scale", name)), None)
+    if scale is not None:
+        what = f"the tensor {scale} scales a matrix once more"
+        say(f"{path}: {what}, which this engine does not do; get another file")
     if facts.template_characters is None:
         report.notes.append("the file has no chat template; Gemma 4's usual turns are used")
 
@@ -243,7 +248,7 @@ def _judge_audio(report: Report, facts: AudioFacts, header: Header) -> None:
 
 
 def _judge_types(report: Report, path: Path, tensors: Iterable[Tensor]) -> None:
-    wrong = next((tensor for tensor in tensors if tensor.type in _NOT_WEIGHTS), None)
+    wrong = next((tensor for tensor in tensors if tensor.type in NOT_WEIGHTS), None)
     if wrong is not None:
         report.problems.append(
             f"{path}: the tensor {wrong.name} has type {wrong.type}, which holds no weights; get another file"

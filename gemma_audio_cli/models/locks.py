@@ -86,17 +86,15 @@ def removing(folder: Path, what: str) -> Iterator[None]:
     busy = ModelError(
         f"{what}: somebody is fetching from there now; wait for the end, or stop it, and try again"
     )
-    if folder.is_dir():
-        with ExitStack() as stack:
-            if not stack.enter_context(free(folder / _REMOVAL)):
-                raise busy
-            for lock in folder.glob("*.lock"):
-                if lock.name != _REMOVAL:
-                    with free(lock) as nobody:
-                        if not nobody:
-                            raise busy
-                        if lock.name.startswith("gemma-audio-"):  # of a pull that was killed
-                            lock.unlink(missing_ok=True)
-            yield
-    else:
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if not stack.enter_context(free(folder / _REMOVAL)):
+            raise busy
+        for lock in folder.glob("*.lock"):
+            if lock.name != _REMOVAL:
+                with free(lock) as nobody:
+                    if not nobody:
+                        raise busy
+                    if lock.name.startswith("gemma-audio-"):  # of a pull that was killed
+                        lock.unlink(missing_ok=True)
         yield

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_audio_cli.errors import ModelDownloadError, ModelError
-from gemma_audio_cli.models import locks, names
+from gemma_audio_cli.errors import ModelDownloadError
+from gemma_audio_cli.models import names
 from gemma_audio_cli.models.catalogue import KnownModel, catalogue, known
 from gemma_audio_cli.models.names import Spec
 
@@ -95,8 +94,8 @@ def pulled_models() -> Iterator[Pulled]:
     """All that can be used, those of the catalogue first, and of each weight type the newest."""
     for repository in _repositories():
         seen: set[str] = set()
-        for folder in _snapshots(repository):
-            found = _files(folder)
+        for folder in snapshots(repository):
+            found = files_of(folder)
             for text in names.text_models(found):
                 if text.first not in seen:
                     pulled = _pair(repository, folder, found, text)
@@ -203,71 +202,12 @@ def check_links(folder: Path, what: str) -> None:
             )
 
 
-def remove(pulled: Pulled) -> int:
-    """Removes a text model, and its projector with the last one; bytes that are free now.
-
-    Raises ModelError where somebody is fetching from its repository, or where a folder on the way is a link:
-    what lies there belongs to others too.
-    """
-    folder = repository_folder(pulled.repository)
-    for path in (folder, folder / "snapshots", folder / "blobs", *_snapshots(pulled.repository)):
-        if path.is_symlink():
-            raise ModelError(
-                f"{pulled.spec}: {path} is a link to {os.readlink(path)}, where files of others may lie; "
-                "remove the files there by hand"
-            )
-    try:
-        with locks.removing(lock_folder(pulled.repository), str(pulled.spec)):
-            return _remove(pulled, folder)
-    except OSError as error:
-        raise ModelError(
-            f"{pulled.spec}: {error.filename or folder} cannot be removed: {error.strerror or error}; "
-            "check whose folder it is"
-        ) from None
-
-
-def _remove(pulled: Pulled, folder: Path) -> int:
-    before = _disk_bytes(folder)
-    gone = [path.name for path in pulled.parts]
-    for snapshot in _snapshots(pulled.repository):
-        for name in _files(snapshot):
-            if Path(name).name in gone:
-                (snapshot / name).unlink()
-        left = [name for name in _files(snapshot) if names.is_gguf(name)]
-        if not any(names.is_text_model(name) for name in left):
-            for name in left:
-                (snapshot / name).unlink()
-    _sweep(folder)
-    if not any(_files(snapshot) for snapshot in _snapshots(pulled.repository)):
-        shutil.rmtree(folder, ignore_errors=True)
-    return before - _disk_bytes(folder)
-
-
 def unfinished(repository: str) -> int:
     """Bytes of a repository that came before a pull was interrupted."""
     with suppress(OSError):
         blobs = repository_folder(repository) / "blobs"
         return sum(path.stat().st_size for path in blobs.iterdir() if path.name.endswith(".incomplete"))
     return 0
-
-
-def _sweep(folder: Path) -> None:
-    """Removes blobs that no snapshot names, and what is left of interrupted pulls."""
-    places = cache_folder() / ".locks" / folder.name
-    for blob in list((folder / "blobs").glob("*")):
-        # Another program of the hub may have begun to fetch meanwhile; a blob gets its name under its lock.
-        with locks.free(locks.of_blob(places, blob.name.partition(".")[0])) as nobody:
-            if nobody and blob.name not in _linked(folder):
-                blob.unlink(missing_ok=True)
-
-
-def _linked(folder: Path) -> set[str]:
-    """The blobs that snapshots name."""
-    return {Path(os.readlink(path)).name for path in (folder / "snapshots").rglob("*") if path.is_symlink()}
-
-
-def _disk_bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _repositories() -> list[str]:
@@ -282,7 +222,7 @@ def _repositories() -> list[str]:
     return [name for name in mine if name in here] + [name for name in here if name not in mine]
 
 
-def _snapshots(repository: str) -> list[Path]:
+def snapshots(repository: str) -> list[Path]:
     """The snapshots of a repository: the one that `main` was last, then from new to old."""
     folder = repository_folder(repository)
     with suppress(OSError):
@@ -294,7 +234,7 @@ def _snapshots(repository: str) -> list[Path]:
     return []
 
 
-def _files(snapshot: Path) -> list[str]:
+def files_of(snapshot: Path) -> list[str]:
     """The files of a snapshot whose contents are there, / between folders."""
     with suppress(OSError):
         return sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file())
@@ -303,8 +243,8 @@ def _files(snapshot: Path) -> list[str]:
 
 def _in_repository(repository: str, quant: str | None) -> Pulled | None:
     model = next((m for m in catalogue() if repository in m.repositories), None)
-    for folder in _snapshots(repository):
-        found = _files(folder)
+    for folder in snapshots(repository):
+        found = files_of(folder)
         text = names.choose_text(names.text_models(found), quant, model.prefer if model else ())
         pulled = _pair(repository, folder, found, text) if text else None
         if pulled is not None:

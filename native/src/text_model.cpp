@@ -15,12 +15,25 @@ constexpr int64_t kMaxWidth = 1 << 18;
 constexpr int64_t kMaxHeads = 1024;
 constexpr int64_t kMaxHeadDim = 4096;
 
+// NVFP4 files may hold a second scale of each matrix. Products without it give words, but wrong ones.
+void refuse_second_scales(const GgufFile & file) {
+    const std::string ending = ".scale";
+    for (const TensorInfo & info : file.tensors()) {
+        const size_t n = info.name.size();
+        if (info.name.rfind("blk.", 0) == 0 && n > ending.size() && info.name.substr(n - ending.size()) == ending) {
+            fail(GA_ERROR_UNSUPPORTED, "%s: the tensor %s scales a matrix once more, which this engine does not do",
+                 file.path().c_str(), info.name.c_str());
+        }
+    }
+}
+
 } // namespace
 
 TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted,
                      const std::function<void(float)> & progress)
     : weights_(file, backend) {
     read_numbers(file);
+    refuse_second_scales(file);
     const int64_t width = n_embd;
     n_gpu_layers = count_gpu_layers(*this, file, backend, n_wanted);
     const auto place = [&](int il) { weights_.set_side(on_device(il) ? backend.device_side() : backend.cpu_side()); };

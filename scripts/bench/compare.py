@@ -10,7 +10,8 @@
 Random weights of a model's true size are made once and kept in --models: speed does not depend on what the
 weights say. The two engines run in turn, each time in a process of its own, --runs times. A run beside which
 other processes used more than --quiet cores is dropped, with its partner, and made again. Before anything
-is timed, both engines must agree on the logits after the prompt. Linux only.
+is timed, llama.cpp must be proved to run on this processor, and both engines must agree on the logits after
+the prompt. Linux only.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import figures  # noqa: E402 - a script's own folder
 import quiet  # noqa: E402
 
 MAKE = HERE.parent / "make_random_model.py"
+PROVE = HERE.parent / "prove_ggml.py"
 CLIP_STAGES = ("load", "mel", "encode", "audio_prefill", "text_prefill", "decode", "total", "peak_rss")
 RECORDING_STAGES = ("load", "recording", "peak_rss")
 AGREE = 0.9995
@@ -123,6 +125,17 @@ class Bench:
         return pairs
 
 
+def ggml() -> str:
+    """What the installed llama.cpp was built for; ends the benchmark where that does not run right here."""
+    done = subprocess.run([sys.executable, PROVE], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(
+            f"the installed llama.cpp does not run right on this processor (status {done.returncode}); "
+            f"`sh scripts/demo` in a fresh environment builds it for this one\n{done.stdout}"
+        )
+    return done.stdout.strip()
+
+
 def machine() -> dict[str, Any]:
     name = next(
         (
@@ -164,6 +177,8 @@ def main() -> int:
     if args.against == "server" and not args.recording:
         parser.error("the server takes recordings: give --recording MINUTES")
 
+    built = ggml()
+    print(f"llama.cpp: {built}", file=sys.stderr)
     pair = model(args)
     warm(*pair)
     bench = Bench(args, pair)
@@ -182,7 +197,7 @@ def main() -> int:
     print(figures.table(rows, NAMES[args.against]))
     if args.json:
         report = {
-            "machine": machine(),
+            "machine": machine() | {"ggml": built},
             "files": [path.name for path in pair],
             "options": {k: v for k, v in vars(args).items() if isinstance(v, (int, float, str)) or v is None},
             "cosine": cosine,

@@ -8,6 +8,7 @@ time. Everything is made again only as far as something changed.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "dist"
@@ -34,7 +36,9 @@ def make_prefix() -> Path:
     """Build and install ggml and libllama; the prefix."""
     version = release()
     source, objects = _source(version), WORK / f"objects-{version}"
-    run("cmake", "-S", source, "-B", objects, *_generator(), *options())
+    remedy = _amx()
+    print(f"==> ggml and AMX: {remedy.found}", flush=True)
+    run("cmake", "-S", source, "-B", objects, *_generator(), *options(remedy=remedy))
     # Some hundred megabytes of memory for each compiler: no more of them than processors.
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 2)
     build = ("cmake", "--build", objects, "--config", "Release", "--parallel", jobs)
@@ -45,8 +49,22 @@ def make_prefix() -> Path:
     return PREFIX
 
 
-def options(system: str = sys.platform) -> list[str]:
-    """CMake's options on this system."""
+def _amx() -> Any:
+    """What the compiler needs, by gemma_audio_cli/backends/amx.py, which may lie here alone."""
+    spec = importlib.util.spec_from_file_location("amx", ROOT / "gemma_audio_cli" / "backends" / "amx.py")
+    assert spec is not None
+    assert spec.loader is not None
+    amx = sys.modules["amx"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(amx)
+    # One of the parts for the CPU has AMX. On Windows the test of the compiler was never tried.
+    remedy = amx.remedy(sys.platform != "win32")
+    if remedy.flags == amx.WITHOUT_AMX:
+        raise SystemExit(f"==> {remedy.found}, which a wheel cannot be; try CC=clang CXX=clang++")
+    return remedy
+
+
+def options(system: str = sys.platform, remedy: Any = None) -> list[str]:
+    """CMake's options on this system; `remedy`: what `amx.remedy` says."""
     values = {
         "CMAKE_BUILD_TYPE": "Release",
         "BUILD_SHARED_LIBS": "ON",
@@ -72,7 +90,10 @@ def options(system: str = sys.platform) -> list[str]:
     unwanted = ("COMMON", "TESTS", "TOOLS", "EXAMPLES", "SERVER", "APP")
     values |= {f"LLAMA_BUILD_{part}": "OFF" for part in unwanted}
     if system != "win32":  # ggml's assertions name their files: not where those lay on this machine
-        values |= dict.fromkeys(("CMAKE_C_FLAGS", "CMAKE_CXX_FLAGS"), f"-ffile-prefix-map={WORK}=.")
+        flags = [f"-ffile-prefix-map={WORK}=.", *(remedy.flags if remedy else ())]
+        values |= dict.fromkeys(("CMAKE_C_FLAGS", "CMAKE_CXX_FLAGS"), " ".join(flags))
+    if remedy and remedy.compilers:
+        values |= dict(zip(("CMAKE_C_COMPILER", "CMAKE_CXX_COMPILER"), remedy.compilers, strict=True))
     return [f"-D{name}={value}" for name, value in values.items()]
 
 
@@ -105,8 +126,8 @@ def _sdist(version: str) -> Path:
     if not archive.is_file():
         # pip asks the sources for their metadata; for that, what is installed here will do.
         run(
-            sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation",
-            "--no-binary", "llama-cpp-python", "--dest", WORK, f"llama-cpp-python=={version}",
+            sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation", "--require-hashes",
+            "--no-binary", "llama-cpp-python", "--dest", WORK, "-r", ROOT / "requirements" / "llama.txt",
         )  # fmt: skip
     return archive
 

@@ -7,6 +7,8 @@ is real: the folders, the first look at the library, signals, processes.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from gemma_audio_cli import errors
+from gemma_audio_cli.backends import amx, store
 from gemma_audio_cli.backends import build as building
-from gemma_audio_cli.backends import store
 from gemma_audio_cli.backends.choose import choose
 from gemma_audio_cli.backends.table import Fetched, Need, back_end
 from gemma_audio_cli.backends.tools import Machine
@@ -62,6 +64,24 @@ def test_a_build_is_found_and_replaces_the_one_before(folder, monkeypatch):
     assert not first.prefix.exists()
     assert second.record.flags == ROW.flags
     assert sorted(p.name for p in folder.iterdir()) == sorted([".lock", "build.log", second.prefix.name])
+
+
+def test_what_amx_needs_reaches_the_build_before_a_persons_own_flags(folder, monkeypatch):
+    given = {}
+
+    def get(work):
+        given.update(work._environment)
+        (work._staging / "llama_cpp/lib").mkdir(parents=True)
+
+    monkeypatch.setattr(building._Work, "_get_llama", get)
+    monkeypatch.setattr(amx, "cpu_flags", lambda: frozenset({"amx_tile"}))
+    monkeypatch.setattr(amx, "remedy", lambda wanted: amx.Remedy("", ("-fno-dse", "-g") if wanted else ()))
+    monkeypatch.setenv("CMAKE_ARGS", "-DMINE=1")
+    give(monkeypatch, find_library())
+    building.build(ROW, lambda *_: None)
+    words = shlex.split(given["CMAKE_ARGS"])
+    assert "-DCMAKE_CXX_FLAGS=-fno-dse -g" in [re.sub(r"FLAGS=.*?-fno", "FLAGS=-fno", w) for w in words]
+    assert words[-1] == "-DMINE=1"
 
 
 def test_a_library_that_does_not_load_changes_nothing(folder, monkeypatch):

@@ -1,1 +1,2 @@
-"""What our engine is compared with: `hf` (transformers), `llamacpp` (libllama, libmtmd), and `goldens`."""
+"""What our engine is compared with: `hf` (transformers), `apart` (libllama, libmtmd, in another process),
+`goldens`."""

@@ -105,7 +105,7 @@ class _Clip:
 
 def quantised(kind: str, scratch: Path) -> None:
     """The tiny random model against libllama, and libllama against itself without flash attention."""
-    from oracles.llamacpp import LlamaCpp  # loads its own ggml, which may be another than that of the device
+    from oracles.apart import LlamaCpp
 
     text, mmproj = make_pair("tiny", kind, "f16", 5, scratch)
     rows = []

@@ -8,16 +8,20 @@ alone. Made by `scripts/make_goldens.py`; `manifest.json` says with what.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, ReaderTensor
 from gguf.quants import dequantize
 
 FloatArray = npt.NDArray[np.float32]
+
+Stored = tuple[npt.NDArray[Any], GGMLQuantizationType]
+"""A tensor's values, or the bytes of each row where the type has blocks."""
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "goldens"
 
@@ -97,6 +101,16 @@ def float32_pair(case: str, directory: Path) -> tuple[Path, Path]:
 
 def widen(source: Path, target: Path) -> None:
     """Copy a GGUF file with every tensor in float32."""
+
+    def wide(tensor: ReaderTensor) -> Stored:
+        values = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        return values.reshape([int(n) for n in reversed(tensor.shape)]), GGMLQuantizationType.F32
+
+    rewrite(source, target, wide)
+
+
+def rewrite(source: Path, target: Path, store: Callable[[ReaderTensor], Stored]) -> None:
+    """Copy a GGUF file with every tensor stored in another way."""
     reader = GGUFReader(source)
     writer = GGUFWriter(None, str(reader.fields["general.architecture"].contents()))
     for key, entry in reader.fields.items():
@@ -106,9 +120,8 @@ def widen(source: Path, target: Path) -> None:
         sub_type = entry.types[-1] if entry.types[0] == GGUFValueType.ARRAY else None
         writer.add_key_value(key, value, entry.types[0], sub_type=sub_type)
     for tensor in reader.tensors:
-        values = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        shape = tuple(int(n) for n in reversed(tensor.shape))
-        writer.add_tensor(tensor.name, values.reshape(shape), raw_dtype=GGMLQuantizationType.F32)
+        values, kind = store(tensor)
+        writer.add_tensor(tensor.name, values, raw_dtype=kind)
     writer.write_header_to_file(target)
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -3,6 +3,8 @@
 with LlamaCpp(text_gguf, mmproj_gguf, threads=1) as ref:
     embeddings = ref.encode_audio(samples)                    # [n_tokens, width]
     logits = ref.forward([before, embeddings, after])         # [n_positions, n_vocab]
+
+Tests use `oracles.apart`, which runs this in a process of its own; only benchmarks use it where they are.
 """
 
 from __future__ import annotations
@@ -15,12 +17,9 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
-import numpy.typing as npt
 from llama_cpp import mtmd_cpp
 
-FloatArray = npt.NDArray[np.float32]
-Part = Sequence[int] | FloatArray
-"""What a prompt is made of: token ids, or embeddings `[n, width]`."""
+from oracles.apart import FloatArray, OracleError, Part
 
 _AUDIO_CHUNK = 2  # MTMD_INPUT_CHUNK_TYPE_AUDIO
 _KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}  # ggml_type
@@ -34,8 +33,11 @@ def _silent(level: int, text: bytes, user: Any) -> None:
     """Both libraries log to stderr by default; an oracle is quiet."""
 
 
-class OracleError(RuntimeError):
-    """A call into llama.cpp failed."""
+def silence() -> None:
+    """Both libraries say nothing from now on."""
+    llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
+    mtmd_cpp.mtmd_log_set(_silent, ctypes.c_void_p(0))
+    mtmd_cpp.mtmd_helper_log_set(_silent, ctypes.c_void_p(0))
 
 
 class LlamaCpp:
@@ -53,9 +55,7 @@ class LlamaCpp:
         flash: bool | None = None,
         repack: bool = True,
     ) -> None:
-        llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
-        mtmd_cpp.mtmd_log_set(_silent, ctypes.c_void_p(0))
-        mtmd_cpp.mtmd_helper_log_set(_silent, ctypes.c_void_p(0))
+        silence()
         self._ctx = self._model = self._mtmd = None
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = 0

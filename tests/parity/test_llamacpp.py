@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from oracles import checks, goldens
-from oracles.llamacpp import LlamaCpp, OracleError
+from oracles.apart import LlamaCpp, OracleError
 
 from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine

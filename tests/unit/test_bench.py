@@ -65,8 +65,10 @@ def test_both_engines_run_the_same_clip(tiny_model, tmp_path):
     report = tmp_path / "report.json"
     command = [sys.executable, BENCH / "compare.py", "--pair", tiny_model.text, tiny_model.mmproj]
     options = ["--seconds", "2", "--new-tokens", "5", "--runs", "2", "--threads", "1", "--quiet", "99"]
-    subprocess.run([*command, *options, "--json", report], check=True, capture_output=True)
+    done = subprocess.run([*command, *options, "--json", report], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     found = json.loads(report.read_text())
+    assert "products are right" in found["machine"]["ggml"]
     assert found["cosine"] > 0.9995
     assert len(found["runs"]) == 2
     rows = {row["stage"]: row for row in found["rows"]}
@@ -96,7 +98,8 @@ def test_a_recording_is_answered_window_by_window(engine, tiny_model):
         tiny_model.mmproj,
     ]
     options = ["--minutes", "1.5", "--new-tokens", "6", "--threads", "1", "--slots", "2"]
-    done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert done.returncode == 0, f"status {done.returncode}: {done.stderr}"
     found = json.loads(done.stdout)
     assert found["recording"] > 0
     assert found["peak_rss"] > 1e6

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle import finish, ggml
+from gemma_audio_cli.backends import amx
 from gemma_audio_cli.engine import _llama
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,8 +97,16 @@ def test_ggml_is_built_for_any_processor(system):
     assert len({option.split("=")[0] for option in options}) == len(options)
 
 
+def test_what_amx_needs_reaches_the_compiler():
+    options = ggml.options("linux", amx.Remedy("", ("-fno-tree-dse", "-fno-dse"), ("clang", "clang++")))
+    for language in ("C", "CXX"):
+        (flags,) = [option for option in options if option.startswith(f"-DCMAKE_{language}_FLAGS=")]
+        assert flags.endswith(" -fno-tree-dse -fno-dse")
+    assert "-DCMAKE_CXX_COMPILER=clang++" in options
+
+
 def test_the_tools_have_what_the_build_requires():
-    requirements = (ROOT / "scripts" / "bundle" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = (ROOT / "requirements" / "wheel.in").read_text(encoding="utf-8").splitlines()
     (required,) = re.findall(r"^requires = \[(.*?)\]$", PROJECT, re.M | re.S)
     for requirement in re.findall(r'"([^"]+)"', required):
         assert requirement in requirements or requirement.startswith(finish.INSIDE)

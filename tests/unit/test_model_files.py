@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType, GGUFReader
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from oracles.llamacpp import LlamaCpp
+from oracles.apart import LlamaCpp
 
 from gguf_format import RawAudioShape, TensorSpec, storage_type, synthetic_vocab
 from gguf_format.vocab import VocabError, from_checkpoint, to_tokenizer_json
