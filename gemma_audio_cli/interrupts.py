@@ -53,9 +53,9 @@ def tell() -> None:
     """The line, once."""
     if not _now.told:
         _now.told = True
-        try:  # contextlib would have to be imported
+        try:  # noqa: SIM105 - contextlib would have to be imported
             os.write(2, _LINE)
-        except OSError:  # noqa: SIM105
+        except OSError:
             pass
 
 

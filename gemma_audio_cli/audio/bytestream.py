@@ -7,6 +7,7 @@ are not held back. What was looked at can be put back, so that a pipe can be exa
 from __future__ import annotations
 
 import io
+import os
 import select
 import tempfile
 from typing import BinaryIO
@@ -14,6 +15,8 @@ from typing import BinaryIO
 _CHUNK = 1 << 16
 _HEAD = 4096
 _MAX_SPOOL = 16 << 30
+_PATIENCE = 0.1
+"""Seconds that a pipe is waited for before it is asked again whether anybody still wants it."""
 
 
 class ByteStream:
@@ -27,6 +30,10 @@ class ByteStream:
         self._file, self._ours = file, ours
         self._ahead = b""
         self.seekable = _seekable(file)
+        self._stopped = False
+        # Below Python's buffer, through which nothing was read yet, it can be seen whether anything has come.
+        self._source = file if self.seekable else getattr(file, "raw", file)
+        self._waits = None if self.seekable else _descriptor(self._source)
         self._base = file.tell() if self.seekable else 0
         self._position = 0
         self.head = b""
@@ -92,19 +99,26 @@ class ByteStream:
         self.seek(here)
         return max(0, end - here)
 
+    def stop(self) -> None:
+        """From any thread: what waits for bytes, and who reads from now on, gets to the end."""
+        self._stopped = True
+
     def close(self) -> None:
         """Close the file, if it is ours."""
         if self._ours:
             self._file.close()
 
     def _arriving(self, count: int) -> bytes:
-        read = getattr(self._file, "read1", self._file.read)
-        while True:
+        read = getattr(self._source, "read1", self._source.read)
+        while not self._stopped:
+            if self._waits is not None and not select.select([self._waits], [], [], _PATIENCE)[0]:
+                continue
             data: bytes | None = read(min(count, _CHUNK))
             if data is not None:
                 return data
             # A pipe its other end made non-blocking (node does) has nothing yet: that is no end.
-            select.select([self._file], [], [])
+            select.select([self._source], [], [], _PATIENCE)
+        return b""
 
 
 def spooled(stream: ByteStream) -> ByteStream:
@@ -127,3 +141,15 @@ def _seekable(file: BinaryIO) -> bool:
         return file.seekable()
     except (AttributeError, OSError, ValueError):
         return False
+
+
+def _descriptor(file: BinaryIO) -> int | None:
+    """What can be asked whether bytes have come; None: it cannot be asked (Windows: sockets only)."""
+    if os.name == "nt":
+        return None
+    try:
+        number = file.fileno()
+        select.select([number], [], [], 0)
+    except (AttributeError, OSError, ValueError):
+        return None
+    return number

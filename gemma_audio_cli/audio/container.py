@@ -7,17 +7,22 @@ read another file or go to the network.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gemma_audio_cli.audio.bytestream import ByteStream
+from gemma_audio_cli.audio.promise import id3_length
 from gemma_audio_cli.audio.reader import Floats, Notice, cut_short, damaged, drop, reason, unreadable
+from gemma_audio_cli.audio.tracks import Track, chosen, listed
 from gemma_audio_cli.errors import AudioError
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.packet import Packet
 
 _SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2.0**31, "flt": 1.0, "dbl": 1.0}
 _OPTIONS = {
@@ -37,6 +42,17 @@ _PREROLL = 0.5
 _GAP = 0.1
 _MAX_GAP = 3600.0
 _MAX_BAD_PACKETS = 200
+_MAX_PACKET = 0.25
+"""Seconds of silence that stand for a packet without sound, at most."""
+_AMR = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
+"""FFmpeg's own decoders refuse the packets that stand for pauses; these do not, where they are built in."""
+_AMR_NO_SPEECH = 8
+"""Frame types of AMR from here on are comfort noise, or nothing."""
+_CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)")
+_BARE = {"mp3", "aac"}
+"""Frames without a container: where such files are joined, their tags lie between the frames."""
+_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+_ID3 = re.compile(rb"ID3[\x02-\x04]\x00.[\x00-\x7f]{4}", re.DOTALL)
 
 
 class _Feed:
@@ -49,10 +65,17 @@ class _Feed:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._failure: BaseException | None = None
-        self.seek, self.tell = stream.seek, stream.tell
+        self.tell = stream.tell
 
     def seekable(self) -> bool:
         return self._stream.seekable
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """The new position; -1 where there can be none, which a damaged file may ask for."""
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, OverflowError, ValueError):
+            return -1
 
     def read(self, count: int) -> bytes:
         if self._failure is not None:
@@ -71,12 +94,20 @@ class _Feed:
 class ContainerReader:
     """The best audio track of whatever FFmpeg makes sense of."""
 
-    def __init__(self, stream: ByteStream, name: str, notice: Notice) -> None:
-        """Decodes the first of it: only then are rate and channels certain (HE-AAC says half its rate)."""
+    def __init__(self, stream: ByteStream, name: str, notice: Notice, track: str | None = None) -> None:
+        """Decodes the first of it: only then are rate and channels certain (HE-AAC says half its rate).
+
+        `track`: the number of an audio track, from 1, or a language; None: the one that players take.
+        """
         import av
 
         self._name, self._notice = name, notice
         self.rate = self.channels = 0
+        self.layout: tuple[str, ...] = ()
+        self.tracks: tuple[Track, ...] = ()
+        """All audio tracks."""
+        self.track = 1
+        """The number of the one that is heard."""
         self.frames: int | None = None
         self._feed = _Feed(stream)
         self._packets = self._bad_packets = 0
@@ -90,7 +121,7 @@ class ContainerReader:
             raise self._cannot(error) from None
         try:
             self._feed.check()
-            self._open_track()
+            self._open_track(track)
         except BaseException:
             self._container.close()
             raise
@@ -98,19 +129,21 @@ class ContainerReader:
     def _cannot(self, error: BaseException) -> AudioError:
         return unreadable(self._name, reason(error))
 
-    def _open_track(self) -> None:
+    def _open_track(self, wanted: str | None) -> None:
         tracks = self._container.streams.audio
         if not tracks:
             what = "a video or picture without sound" if self._container.streams.video else "no audio track"
             raise AudioError(f"{self._name}: {what}; name a recording that can be heard")
-        best = self._container.streams.best("audio")
-        self._track = next((track for track in tracks if best and track.index == best.index), tracks[0])
+        self.tracks = tuple(_described(number, track) for number, track in enumerate(tracks, 1))
+        self.track = self._choose(wanted)
+        self._track = tracks[self.track - 1]
         self._kind = self._container.format.name.split(",")[0]
-        if getattr(self._track, "codec_context", None) is None:
+        if not self.tracks[self.track - 1].codec:
             raise AudioError(
                 f"{self._name}: its audio is encrypted or in a format no decoder here knows; "
                 "play it with what it was made for and record that, or export it again"
             )
+        self._context = self._decoder()
         start = self._container.start_time
         self._origin = 0.0 if start is None else start / 1e6
         self._resampler: Any = None
@@ -120,8 +153,40 @@ class ContainerReader:
         if first is None or self._shape is None:
             raise AudioError(f"{self._name}: no audio in it (0 samples); record or export it again")
         self.rate, self.channels = self._shape[1], first[1].shape[1]
+        if wanted is None and sum(bool(track.codec) for track in self.tracks) > 1:
+            self._notice(
+                f"{self._name}: {len(self.tracks)} audio tracks ({listed(self.tracks)}); "
+                f"track {self.track} is heard; --track takes another"
+            )
         self._frames = itertools.chain((first,), self._frames)
         self.frames = self._length()
+
+    def _choose(self, wanted: str | None) -> int:
+        """The number of the track to hear: what players take, of those that can be decoded."""
+        if wanted is not None:
+            return chosen(self._name, self.tracks, wanted).number
+        best = self._container.streams.best("audio")
+        usable = [track for track in self.tracks if track.codec] or list(self.tracks)
+        for track in usable:
+            if best is not None and self._container.streams.audio[track.number - 1].index == best.index:
+                return track.number
+        return max(usable, key=lambda track: (track.default, -track.number)).number
+
+    def _decoder(self) -> Any:
+        """What decodes the track's packets."""
+        import av
+
+        own = self._track.codec_context
+        better = _AMR.get(own.name)
+        if better is None:
+            return own
+        try:
+            context = av.CodecContext.create(better, "r")
+            context.sample_rate, context.layout = own.sample_rate or 8000, "mono"  # type: ignore[attr-defined]
+            context.open()
+        except Exception:  # an FFmpeg without it
+            return own
+        return context
 
     def _length(self) -> int | None:
         base, track = self._track.time_base, self._track.duration
@@ -179,23 +244,44 @@ class ContainerReader:
             self._notice(
                 f"{self._name}: {self._bad_packets} of {self._packets} packets are damaged and were left out"
             )
-        promised = self.frames if self._kind in _COUNTED and self._track.duration else None
-        if promised and at < promised - self.rate // 4:
+        promised, tolerance = self._promised()
+        if promised and at < promised - tolerance * self.rate:
             raise cut_short(self._name, at, promised)
+
+    def _promised(self) -> tuple[int | None, float]:
+        """(frames that the track has by the file's word, seconds of it that may be lacking); None: not said."""
+        if self._kind in _COUNTED:
+            return (self.frames if self._track.duration else None), 0.25
+        if self._kind != "matroska":
+            return None, 0.0
+        # A damaged cluster is passed over without a word, and may be all of a short recording.
+        told = _CLOCK.fullmatch(self._track.metadata.get("DURATION", ""))
+        if told:
+            hours, minutes, seconds = told.groups()
+            return round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * self.rate), 1.0
+        return (None if self._container.streams.video else self.frames), 1.0
 
     def _decoded(self) -> Iterator[tuple[float | None, Floats]]:
         """(seconds by the time stamp, float32 [frames, channels]) of each decoded frame."""
         import av
 
-        done, failed = 0.0, 0
+        done, failed, lacking, tag_end = 0.0, 0, 0.0, 0
         try:
             for packet in self._container.demux(self._track):
                 self._packets += 1
+                if self._kind in _BARE:
+                    tag_end = max(tag_end, _tag_end(packet))
                 try:
-                    frames = packet.decode()
+                    frames = self._context.decode(packet if packet.size else None)
                 except (av.FFmpegError, ValueError) as error:
                     self._feed.check()
                     if not packet.size:  # the empty packet at the end: nothing was lost
+                        continue
+                    if packet.pos is not None and packet.pos < tag_end:
+                        continue  # where recordings were joined lie tags: no sound, and no damage
+                    # Silence in its place keeps the time of what follows.
+                    lacking += _seconds(packet)
+                    if self._is_pause(packet):
                         continue
                     failed += 1
                     self._bad_packets += 1
@@ -207,7 +293,13 @@ class ContainerReader:
                     time = None if frame.time is None else frame.time - self._origin
                     done = done if time is None else time
                     for block in self._to_float(frame):
+                        if lacking and self._kind not in _TIMED:
+                            count = round(lacking * self._shape[1]) if self._shape else 0
+                            yield None, np.zeros((count, block.shape[1]), dtype=np.float32)
+                        lacking = 0.0
                         yield time, block
+            if lacking and self._shape is not None and self._kind not in _TIMED:
+                yield None, np.zeros((round(lacking * self.rate), self.channels), dtype=np.float32)
         except AudioError:
             raise
         except Exception as error:
@@ -216,6 +308,10 @@ class ContainerReader:
         self._feed.check()
         if failed and self._shape is None:
             raise self._undecodable(0.0, None)
+
+    def _is_pause(self, packet: Packet[AudioStream]) -> bool:
+        """A packet that says that nobody speaks, and that this decoder does not know."""
+        return self._context.name in _AMR and bytes(packet)[0] >> 3 & 15 >= _AMR_NO_SPEECH
 
     def _undecodable(self, done: float, error: BaseException | None) -> AudioError:
         why = reason(error) if error else "no packet of it decodes"
@@ -233,7 +329,10 @@ class ContainerReader:
         if not frame.samples:
             return
         shape = (frame.format.name, frame.sample_rate, frame.layout.name)
-        self._shape = self._shape or shape
+        if self._shape is None:
+            self._shape = shape
+            names = tuple(channel.name for channel in frame.layout.channels)
+            self.layout = () if "NONE" in names else names
         if shape[1:] == self._shape[1:] and frame.format.name.rstrip("p") in _SCALE:
             yield _array(frame)
             return
@@ -255,6 +354,36 @@ class ContainerReader:
     def close(self) -> None:
         """Let go of FFmpeg's side; the stream belongs to who opened it."""
         self._container.close()
+
+
+def _described(number: int, stream: AudioStream) -> Track:
+    context, about = getattr(stream, "codec_context", None), stream.metadata
+    language = about.get("language", "")
+    return Track(
+        number,
+        "" if language == "und" else language,
+        about.get("title", ""),
+        "" if context is None else context.codec.canonical_name or context.name,
+        0 if context is None else context.channels or 0,
+        bool(stream.disposition & stream.disposition.__class__.default),
+    )
+
+
+def _tag_end(packet: Packet[AudioStream]) -> int:
+    """Where the tags end that this packet is, or that begin in it; 0: there are none."""
+    data = bytes(packet)
+    if packet.pos is None:
+        return 0
+    end = len(data) if data.startswith(_TAGS) else 0
+    begins = _ID3.search(data)  # of the next recording, behind the last frame or a tag of this one
+    if begins is not None:
+        end = max(end, begins.start() + id3_length(begins[0]))
+    return packet.pos + end
+
+
+def _seconds(packet: Packet[AudioStream]) -> float:
+    base = packet.time_base
+    return min(float(packet.duration * base), _MAX_PACKET) if packet.duration and base else 0.0
 
 
 def _array(frame: AudioFrame) -> Floats:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gemma_audio_cli.audio.level import levelled
 from gemma_audio_cli.audio.vad import FRAME, Framer, SpeechDetector
 from gemma_audio_cli.audio.windows import Window
 from gemma_audio_cli.engine.data import MAX_CLIP_SECONDS, SAMPLE_RATE
@@ -85,6 +86,8 @@ class Cutter:
         self._audio: list[Floats] = []  # one entry a frame
         self._speech: list[bool] = []
         self._probability: list[float] = []
+        self.speech: list[bool] = []
+        """Is it speech, for each frame of the window given last."""
         self._in_speech = False
         self._first_speech = -1  # frame of the held audio; -1: none yet
         self._last_speech = -1
@@ -182,6 +185,7 @@ class Cutter:
             stop = min(end, speech[-1] + 1 + self._room)
         begin = max(0, self._first_speech - self._room)
         window = Window((self._start + begin) * FRAME / SAMPLE_RATE, np.concatenate(self._audio[begin:stop]))
+        self.speech = self._speech[begin:stop]
         self._forget(end)
         return window
 
@@ -222,13 +226,13 @@ class SpeechWindows:
             yield from self._cut([self._framer.rest])
         last = self._cutter.finish()
         if last is not None:
-            yield last
+            yield levelled(last, self._cutter.speech)
 
     def _cut(self, frames: Iterable[Floats]) -> Iterator[Window]:
         for frame in frames:
             window = self._cutter.push(frame, self._detector(frame))
             if window is not None:
-                yield window
+                yield levelled(window, self._cutter.speech)
 
 
 def channel_windows(

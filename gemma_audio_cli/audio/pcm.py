@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gemma_audio_cli.audio.bytestream import ByteStream
-from gemma_audio_cli.audio.reader import MAX_RATE, MIN_RATE, Floats, Notice, cut_short
+from gemma_audio_cli.audio.reader import LOST, MAX_RATE, MIN_RATE, Floats, Notice, cut_short
+from gemma_audio_cli.audio.wavtail import More, behind, true_size
 from gemma_audio_cli.errors import UsageError
 
 _MAX_BLOCK_BYTES = 1 << 18
@@ -80,7 +81,7 @@ def to_float(data: bytes, encoding: str) -> Floats:
         values, full_scale = np.frombuffer(data, dtype=f"{order}f{SAMPLE_BYTES[encoding]}"), 1.0
     else:
         values = np.frombuffer(data, dtype=f"{order}i{SAMPLE_BYTES[encoding]}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         scaled: Floats = values.astype(np.float32) / np.float32(full_scale)
     return scaled
 
@@ -89,10 +90,16 @@ class PcmReader:
     """Bare samples from a stream that stands at the first of them."""
 
     def __init__(
-        self, stream: ByteStream, form: RawFormat, name: str, notice: Notice, size: int | None = None
+        self,
+        stream: ByteStream,
+        form: RawFormat,
+        name: str,
+        notice: Notice,
+        size: int | None = None,
+        layout: tuple[str, ...] = (),
     ) -> None:
-        """`size`: bytes of samples that were promised; None: as many as come."""
-        self.rate, self.channels = form.rate, form.channels
+        """`size`: bytes of samples that a WAV header promised; None: as many as come."""
+        self.rate, self.channels, self.layout = form.rate, form.channels, layout
         self._stream, self._form, self._name, self._notice = stream, form, name, notice
         self._size = size
         there = stream.left() if size is None else size
@@ -100,10 +107,24 @@ class PcmReader:
 
     def blocks(self, first: int) -> Iterator[Floats]:
         """Float32 [frames, channels] from frame `first` on, as they arrive."""
+        size, skip = self._size, first * self._form.frame_bytes
+        while True:
+            gone = self._stream.skip(skip if size is None else min(skip, size))
+            skip -= gone
+            yield from self._stretch(size, gone, first)
+            if size is None:
+                return
+            more = behind(self._stream, size)
+            if more is None:
+                return
+            size = self._size_behind(more, size)
+            if size == 0:
+                return
+
+    def _stretch(self, size: int | None, gone: int, first: int) -> Iterator[Floats]:
+        """Samples up to `size` bytes, of which the first `gone` are passed over."""
         step = self._form.frame_bytes
-        left = self._size
-        gone = self._stream.skip(first * step if left is None else min(first * step, left))
-        left = None if left is None else left - gone
+        left = None if size is None else size - gone
         # A block is at most half a second, so that what is slow to arrive is not waited for.
         most = max(step, min(_MAX_BLOCK_BYTES, self.rate // 2 * step))
         carry = b""
@@ -118,10 +139,49 @@ class PcmReader:
             carry = data[whole:]
             if whole:
                 yield to_float(data[:whole], self._form.encoding).reshape(-1, self.channels)
-        if self._size is not None and left:
-            raise cut_short(self._name, self._size - left, self._size)
+        if size is not None and left and left >= LOST * self.rate * step:
+            raise cut_short(self._name, size - left, size)
         if carry and self._size is None and first == 0:
             self._notice(f"{self._name}: the last {len(carry)} bytes are no whole sample and are left out")
+
+    def _size_behind(self, more: More, size: int) -> int | None:
+        """How many bytes of what lies behind `size` bytes are to be heard; None: all that come."""
+        header = more.header
+        if header is None:
+            there = self._stream.left()
+            if there is not None and there < LOST * self.rate * self._form.frame_bytes:
+                return 0
+            if there is not None and self._is_padding(there):
+                return 0
+            count = "more samples" if there is None else f"{there} bytes"
+            seconds = size / self._form.frame_bytes / self.rate
+            self._notice(
+                f"{self._name}: {count} lie behind the {seconds:.1f} s that its header promises; "
+                "they are heard too"
+            )
+            self._stream.skip(-size % self._form.frame_bytes)
+            return None
+        ours = (self._form.encoding, self.rate, self.channels)
+        if (header.encoding, header.rate, header.channels) == ours:
+            return true_size(header, self._stream.left())
+        left = self._stream.left()
+        self._notice(
+            f"{self._name}: behind its end lies another WAV of another kind, "
+            f"{'of unknown length' if left is None else f'{left} bytes'}, which is left out; take them apart"
+        )
+        return 0
+
+    def _is_padding(self, count: int) -> bool:
+        """Is all that is left one and the same byte, as disks and recorders fill up with?"""
+        here, first = self._stream.tell(), self._stream.peek(1)
+        try:
+            while count > 0 and (data := self._stream.read(_MAX_BLOCK_BYTES)):
+                if data.strip(first):
+                    return False
+                count -= len(data)
+            return True
+        finally:
+            self._stream.seek(here)
 
     def close(self) -> None:
         """Nothing is held but the stream, which belongs to who opened it."""

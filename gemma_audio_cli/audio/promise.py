@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 
 from gemma_audio_cli.audio.bytestream import ByteStream
 from gemma_audio_cli.audio.wav import Readable, read_header
@@ -20,7 +21,10 @@ _MAX_BOXES = 100_000
 
 
 def missing(stream: ByteStream) -> tuple[int, int] | None:
-    """(bytes there, bytes promised) of a file that is cut short, or of a pipe that was read to its end."""
+    """(bytes there, bytes promised) of a file that is cut short, or of a pipe that was read to its end.
+
+    How much sound that is depends on its bit rate: a few bytes may be nothing.
+    """
     if stream.seekable:
         stream.seek(0)
         present = stream.left() or 0
@@ -32,8 +36,13 @@ def missing(stream: ByteStream) -> tuple[int, int] | None:
         else:
             promised = promised_bytes(head)
     else:
-        present, promised = stream.tell(), promised_bytes(stream.head)
-    return (present, promised) if promised is not None and present < promised else None
+        head = stream.head
+        present, promised = stream.tell(), promised_bytes(head)
+    if promised is None:
+        return None
+    # Encoders of MP3 disagree whether the frame that holds the count, and what tags, are counted.
+    slack = _MP3_SLACK if promised == _mp3(head) else 0
+    return (present, promised) if present < promised - slack else None
 
 
 def promised_bytes(head: bytes) -> int | None:
@@ -82,8 +91,7 @@ def _mp3(head: bytes) -> int | None:
         return None
     field = at + 8 + (4 if flags & 1 else 0)
     size = int(struct.unpack(">I", frame[field : field + 4])[0])
-    # Encoders disagree whether the frame that holds the count is counted.
-    return start + size - _MP3_SLACK if size > 2 * _MP3_SLACK else None
+    return start + size if size > 2 * _MP3_SLACK else None
 
 
 def _vint(data: bytes, at: int) -> tuple[int | None, int]:
@@ -111,10 +119,29 @@ def _asf(head: bytes) -> int | None:
     return None if flags & 1 or not size else int(size)  # flag 1: a broadcast, whose length nobody knows
 
 
+def joined_mp4(stream: ByteStream) -> int:
+    """Bytes of a whole MP4 that lies behind the one in this file; 0: there is none."""
+    indices = [(at, kind) for at, kind, _ in _walk(stream) if kind in (b"ftyp", b"moov")]
+    # A file has one index; those of fragments are called otherwise.
+    if sum(kind == b"moov" for _, kind in indices) < 2:
+        return 0
+    behind = [at for at, kind in indices if at and kind == b"ftyp"]
+    stream.seek(behind[0] if behind else indices[-1][0])
+    return stream.left() or 0
+
+
 def _boxes(stream: ByteStream, present: int) -> int | None:
-    """MP4: the end of the last box, walked from the first."""
-    at = 0
+    """MP4: the end of the box that goes beyond the file's."""
+    return next((at + size for at, _, size in _walk(stream) if at + size > present), None)
+
+
+def _walk(stream: ByteStream) -> Iterator[tuple[int, bytes, int]]:
+    """(place, kind, size) of the outer boxes of an MP4, up to one that goes on to the end."""
+    stream.seek(0)
+    at, length = 0, stream.left() or 0
     for _ in range(_MAX_BOXES):
+        if at > length:
+            return
         stream.seek(at)
         box = stream.peek(16)
         if len(box) < 8:
@@ -123,8 +150,6 @@ def _boxes(stream: ByteStream, present: int) -> int | None:
         if size == 1 and len(box) == 16:
             size = int.from_bytes(box[8:], "big")
         if size < 8:  # 0: this box goes on to the end
-            return None
+            return
+        yield at, box[4:8], size
         at += size
-        if at > present:
-            return at
-    return None

@@ -24,12 +24,18 @@ MIN_RATE, MAX_RATE = 1000, 1_000_000
 """Sample rates, Hz, outside of which a header is taken for damaged."""
 
 
+LOST = 0.1
+"""Seconds: a recording that is less than that shorter than its header says has lost nothing."""
+
+
 class Reader(Protocol):
     """One opened recording. It is read once."""
 
     rate: int
     """Frames a second."""
     channels: int
+    layout: tuple[str, ...]
+    """What each channel is for, as FFmpeg names it (FL, FC, LFE, ...); (): nothing is known."""
     frames: int | None
     """Length by the header's word; None: not known."""
 

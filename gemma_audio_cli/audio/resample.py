@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import soxr
 
+from gemma_audio_cli.audio.mix import Mixer
 from gemma_audio_cli.audio.reader import Floats, Notice
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import AudioError
@@ -27,18 +28,28 @@ def limited(blocks: Iterator[Floats], count: int | None) -> Iterator[Floats]:
         count -= len(block)
 
 
-def choose(blocks: Iterator[Floats], channel: int | None, split: bool) -> Iterator[Floats]:
-    """Blocks [frames, channels] mixed to [frames, 1], or number `channel` (from 1), or `split`: all."""
-    for block in blocks:
-        if split or block.shape[1] == 1:
-            yield block
-        elif channel is not None:
-            yield block[:, channel - 1 : channel]
-        else:
-            # numpy keeps errstate in a ContextVar: it must be left before another thread may go on from the yield.
-            with np.errstate(over="ignore", invalid="ignore"):
-                mixed = block.mean(axis=1, dtype=np.float32, keepdims=True)
-            yield mixed
+def choose(
+    blocks: Iterator[Floats], channel: int | None, split: bool, mixer: Mixer | None
+) -> Iterator[Floats]:
+    """Blocks [frames, channels] mixed to [frames, 1], or number `channel` (from 1), or `split`: all.
+
+    When the blocks end with an error, what the mixer still holds comes before it.
+    """
+    failure: AudioError | None = None
+    try:
+        for block in blocks:
+            if split or block.shape[1] == 1:
+                yield block
+            elif channel is not None:
+                yield block[:, channel - 1 : channel]
+            elif mixer is not None:
+                yield from mixer.push(block)
+    except AudioError as error:
+        failure = error
+    if mixer is not None:
+        yield from mixer.finish()
+    if failure is not None:
+        raise failure
 
 
 def finite(blocks: Iterator[Floats], rate: int, name: str, notice: Notice) -> Iterator[Floats]:

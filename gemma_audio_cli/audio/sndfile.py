@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import soundfile
 
-from gemma_audio_cli.audio.reader import Floats, cut_short, damaged, drop, reason
+from gemma_audio_cli.audio.reader import LOST, Floats, cut_short, damaged, drop, reason
 
 _MAX_BLOCK = 1 << 20
 _UNKNOWN_FRAMES = 1 << 60
+
+
+_MAGIC = (
+    b"fLaC", b"OggS", b"FORM", b"caff", b"riff\x2e\x91\xcf\x11", b".snd", b"dns.", b"RIFX", b"NIST_1A",
+    b"Creative Voice File", b"2BIT", b" paf", b"fap ", b"PVF1", b"MATLAB 5.0", b"Extended Instrument",
+    b"\x64\xa3\x01\x00", b"\x00\x01\xa3\x64",
+)  # fmt: skip
+
+
+def looks_known(head: bytes) -> bool:
+    """Does the file say by its first bytes that it is one for libsndfile?
+
+    Others are never given to it: it goes by the name alone then, and its MP3 decoder prints what it makes of
+    a web page that is called .mp3.
+    """
+    return head.startswith(_MAGIC)
 
 
 class Unknown(Exception):
@@ -30,14 +47,16 @@ class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
 class SndfileReader:
     """A file libsndfile can open; the constructor raises Unknown for any other."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._name = name
+    def __init__(self, file: Path | io.RawIOBase, name: str) -> None:
+        """`file`: its path, or the file itself, opened, which is closed with the reader."""
+        self._name, self._opened = name, None if isinstance(file, Path) else file
         try:
-            self._file = _Forwards(os.fspath(path))
+            self._file = _Forwards(os.fspath(file) if isinstance(file, Path) else file)
         except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
             raise Unknown(reason(error)) from None
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
+        self.layout: tuple[str, ...] = ()
         frames: int = self._file.frames
         self.frames = frames if 0 <= frames < _UNKNOWN_FRAMES else None
 
@@ -65,9 +84,11 @@ class SndfileReader:
                 break
             done += len(block)
             yield block
-        if self.frames is not None and done < self.frames - self.rate // 10:
+        if self.frames is not None and done < self.frames - LOST * self.rate:
             raise cut_short(self._name, done, self.frames)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self._opened is not None:
+            self._opened.close()

@@ -20,9 +20,13 @@ from typing import BinaryIO
 
 from gemma_audio_cli.addresses import advice, local_path
 from gemma_audio_cli.audio.bytestream import ByteStream, spooled
+from gemma_audio_cli.audio.joined import JoinedReader, flac_files, is_joined
+from gemma_audio_cli.audio.layout import mask_layout
+from gemma_audio_cli.audio.mix import Mixer
 from gemma_audio_cli.audio.pcm import PcmReader, RawFormat
-from gemma_audio_cli.audio.promise import id3_length, missing
+from gemma_audio_cli.audio.promise import joined_mp4, missing
 from gemma_audio_cli.audio.reader import (
+    LOST,
     MAX_RATE,
     MIN_RATE,
     Floats,
@@ -33,13 +37,14 @@ from gemma_audio_cli.audio.reader import (
     unreadable,
 )
 from gemma_audio_cli.audio.resample import choose, finite, limited, to_model_rate
-from gemma_audio_cli.audio.sndfile import SndfileReader, Unknown
+from gemma_audio_cli.audio.sndfile import SndfileReader, Unknown, looks_known
+from gemma_audio_cli.audio.tracks import Track, check_track
 from gemma_audio_cli.audio.wav import read_header
+from gemma_audio_cli.audio.wavtail import true_size
 from gemma_audio_cli.errors import AudioError, UsageError
 
 _MAX_SPLIT = 64
 _MAX_BOX_HEAD = 1 << 16
-_MAX_OGG_PAGE = 65_307
 
 
 def _ignore(_text: str) -> None:
@@ -65,6 +70,10 @@ class SourceOptions:
     """Each channel on its own instead of mixed."""
     raw: RawFormat | None = None
     """The input is samples without a header."""
+    track: str | None = None
+    """Of a file with several audio tracks: the number, from 1, or the language of the one to hear; None: the
+    one that players take.
+    """
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < 1e9:
@@ -75,6 +84,8 @@ class SourceOptions:
             raise UsageError(f"there is no channel {self.channel}; the first is 1")
         if self.channel is not None and self.split_channels:
             raise UsageError("either one channel or all of them split, not both")
+        if self.track is not None:
+            object.__setattr__(self, "track", check_track(self.track))
 
 
 class Source:
@@ -90,6 +101,7 @@ class Source:
         self.channels: tuple[int, ...] = ()
         """Which channels (from 1) the columns of the blocks are; empty: blocks are [n], not split."""
         self._reader, self._stream, self._options, self._notice = reader, stream, options, notice
+        self._stopped = False
         if not MIN_RATE <= reader.rate <= MAX_RATE:
             raise AudioError(f"{name}: a sample rate of {reader.rate} Hz makes no sense; export it again")
         if options.channel is not None and options.channel > reader.channels:
@@ -101,6 +113,12 @@ class Source:
                     f"{name}: {reader.channels} channels are too many to split; choose one with --channel"
                 )
             self.channels = tuple(range(1, reader.channels + 1))
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """The audio tracks of the file; one, of which nothing is known, where there is no such thing."""
+        found: tuple[Track, ...] = getattr(self._reader, "tracks", ())
+        return found or (Track(1, codec="samples", channels=self._reader.channels, default=True),)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -123,27 +141,47 @@ class Source:
 
         Raises AudioError where the recording is damaged or cut short, after all that could be decoded.
         """
-        options, rate = self._options, self._reader.rate
+        options, rate, reader = self._options, self._reader.rate, self._reader
         first = round(options.start * rate)
         count = None if options.end is None else round(options.end * rate) - first
-        chosen = choose(limited(self._whole(first), count), options.channel, options.split_channels)
+        mixer = None
+        if reader.channels > 1 and options.channel is None and not options.split_channels:
+            mixer = Mixer(reader.layout, reader.channels, rate, self.name, self._notice)
+        chosen = choose(limited(self._whole(first), count), options.channel, options.split_channels, mixer)
         whole = to_model_rate(finite(chosen, rate, self.name, self._notice), rate, max(1, len(self.channels)))
         for block in whole:
             yield block if self.channels else block[:, 0]
 
     def _whole(self, first: int) -> Iterator[Floats]:
         """The reader's frames, then an error if they should have been more."""
-        some = False
-        for block in self._reader.blocks(first):
-            some = True
-            yield block
+        frames = 0
+        try:
+            for block in self._reader.blocks(first):
+                if self._stopped:
+                    return
+                frames += len(block)
+                yield block
+        except AudioError:
+            if self._stopped:  # it ended early because it was told to
+                return
+            raise
+        if self._stopped:
+            return
         lacking = missing(self._stream)
         if lacking:
-            raise cut_short(self.name, *lacking)
-        if first and not some:
+            present, promised = lacking
+            seconds = (first + frames) / self._reader.rate
+            if (promised - present) * seconds >= LOST * present:
+                raise cut_short(self.name, present, promised)
+        if first and not frames:
             raise AudioError(
                 f"{self.name}: ends before {self.start:g} s, where you want to start; choose an earlier start"
             )
+
+    def stop(self) -> None:
+        """From any thread: the blocks end soon, also where they are waited for."""
+        self._stopped = True
+        self._stream.stop()
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -182,7 +220,7 @@ def open_source(
                 notice(f"{name}: this MP4 has its index at the end and is read whole before its first word")
                 stream = spooled(stream)
                 undo.callback(stream.close)
-            reader = _reader(stream, path, name, options.raw, notice)
+            reader = _reader(stream, path, name, options, notice)
         except OSError as error:
             raise AudioError(f"{name}: cannot be read: {reason(error)}") from None
         undo.callback(reader.close)
@@ -210,11 +248,11 @@ def _open(path: Path, name: str) -> BinaryIO:
 
 
 def _reader(
-    stream: ByteStream, path: Path | None, name: str, raw: RawFormat | None, notice: Notice
+    stream: ByteStream, path: Path | None, name: str, options: SourceOptions, notice: Notice
 ) -> Reader:
     """The way to read this stream; `path` is the regular file behind it, where there is one."""
-    if raw is not None:
-        return PcmReader(stream, raw, name, notice)
+    if options.raw is not None:
+        return PcmReader(stream, options.raw, name, notice)
     if not stream.peek(1):
         raise AudioError(
             f"{name}: the file is empty; record or copy it again"
@@ -222,49 +260,61 @@ def _reader(
             else f"{name}: nothing came in; pipe a recording into this command"
         )
     header, taken = read_header(stream)
-    if header and header.encoding:
+    if header and header.encoding and options.track in (None, "1"):
         try:
             form = RawFormat(header.encoding, header.rate, header.channels)
         except UsageError as error:
             raise unreadable(name, str(error)) from None
-        return PcmReader(stream, form, name, notice, header.data_size)
+        layout = mask_layout(header.mask, header.channels)
+        return PcmReader(stream, form, name, notice, true_size(header, stream.left()), layout)
     stream.unread(taken)
-    if path is not None and header is None and not _is_mpeg_audio(stream) and not _is_chained(stream):
-        with suppress(Unknown):
-            return SndfileReader(path, name)
+    simple: SndfileReader | JoinedReader | None = None
+    if path is not None and header is None and options.track is None:
+        simple = _simple(stream, path, name)
+        # What its channels are for is known to FFmpeg only.
+        if simple is not None and simple.channels <= 2:
+            return simple
+    try:
+        reader = _by_ffmpeg(stream, name, options, notice)
+    except AudioError:
+        if simple is None:
+            raise
+        return simple
+    if simple is not None:
+        simple.close()
+    return reader
+
+
+def _simple(stream: ByteStream, path: Path, name: str) -> SndfileReader | JoinedReader | None:
+    """The file by libsndfile, where that hears all of it."""
+    if not looks_known(stream.peek(32)) or is_joined(stream):
+        return None
+    with suppress(Unknown):
+        begins = flac_files(stream)
+        return JoinedReader(path, begins, name) if len(begins) > 1 else SndfileReader(path, name)
+    return None
+
+
+def _by_ffmpeg(stream: ByteStream, name: str, options: SourceOptions, notice: Notice) -> Reader:
     # The import takes a second: only what needs FFmpeg pays for it.
     from gemma_audio_cli.audio.container import ContainerReader
 
+    if stream.seekable and stream.peek(8)[4:] == b"ftyp":
+        behind = joined_mp4(stream)
+        stream.seek(0)
+        if behind:
+            notice(
+                f"{name}: another recording of {behind} bytes lies behind its end and is left out; take them "
+                "apart, or join them with ffmpeg"
+            )
     try:
-        return ContainerReader(stream, name, notice)
+        return ContainerReader(stream, name, notice, options.track)
     except AudioError:
         # What decoders say of the first half of a file is seldom that it is half a file.
         lacking = missing(stream) if stream.seekable else None
         if lacking:
             raise cut_short(name, *lacking) from None
         raise
-
-
-def _is_mpeg_audio(stream: ByteStream) -> bool:
-    """Bare frames of MP3 or AAC, behind a tag or not.
-
-    libsndfile's MP3 decoder complains of a damaged file on stderr, and takes AAC for such a file.
-    """
-    head = stream.peek(10)
-    return id3_length(head) > 0 or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
-
-
-def _is_chained(stream: ByteStream) -> bool:
-    """An OGG of several in a row, as saved radio is: libsndfile takes the first for all of it."""
-    head = stream.peek(18)
-    if head[:4] != b"OggS":
-        return False
-    stream.skip(max(0, (stream.left() or 0) - _MAX_OGG_PAGE))
-    tail = stream.peek(_MAX_OGG_PAGE)
-    stream.seek(0)
-    last = tail.rfind(b"OggS")
-    # Bytes 14 to 17 of a page are its stream's serial number.
-    return last >= 0 and tail[last + 14 : last + 18] != head[14:18]
 
 
 def _index_is_behind(stream: ByteStream) -> bool:

@@ -29,7 +29,9 @@ _LEVEL = 0.5
 _DECAY = 0.998
 """Of the peak, a frame: it is forgotten by half in eleven seconds."""
 _QUIETEST = 0.02
-"""A peak below it is not brought up all the way: a silent room stays silent."""
+"""A peak below it is not brought up all the way: a silent room stays silent, ..."""
+_FAINTEST, _FAINT = 0.002, 0.2
+"""... but in a stream that never was louder, less than this part of its loudest, down to this."""
 _NOISE = 0.003
 """Standard deviation of the noise, after levelling."""
 _NOISE_FRAMES = 64
@@ -62,12 +64,14 @@ class SpeechDetector:
         noise = np.random.default_rng(0).standard_normal((_NOISE_FRAMES, FRAME))
         self._noise = (_NOISE * noise).astype(np.float32)
         self._frames = 0
-        self._peak = 0.0
+        self._peak = self._loudest = 0.0
 
     def __call__(self, frame: Floats) -> float:
         """Probability for float32 [n], n <= 512; a short last frame is filled up with silence."""
-        self._peak = max(_DECAY * self._peak, float(np.abs(frame).max(initial=0.0)))
+        peak = float(np.abs(frame).max(initial=0.0))
+        self._peak, self._loudest = max(_DECAY * self._peak, peak), max(self._loudest, peak)
+        quietest = min(_QUIETEST, max(_FAINTEST, _FAINT * self._loudest))
         levelled = self._noise[self._frames % _NOISE_FRAMES].copy()
-        levelled[: len(frame)] += frame * (_LEVEL / max(self._peak, _QUIETEST))
+        levelled[: len(frame)] += frame * (_LEVEL / max(self._peak, quietest))
         self._frames += 1
         return float(self._vad.process(levelled.data))

@@ -45,6 +45,12 @@ class WavHeader:
     """Bytes from the start of the file to the first sample."""
     data_size: int | None
     """Bytes of samples promised; None: not said."""
+    mask: int = 0
+    """Which loudspeakers the channels are for, a bit each; 0: not said."""
+    long: bool = False
+    """Its sizes have 64 bits."""
+    byte_rate: int = 0
+    """Bytes a second, by the header's word."""
 
     @property
     def encoding(self) -> str | None:
@@ -65,7 +71,7 @@ def read_header(stream: Readable) -> tuple[WavHeader | None, bytes]:
     riff = take(12)
     if len(riff) < 12 or riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
         return None, bytes(taken)
-    kind = channels = rate = bits = 0
+    kind = channels = rate = bits = mask = byte_rate = 0
     long_size: int | None = None
     while True:
         chunk = take(8)
@@ -76,17 +82,18 @@ def read_header(stream: Readable) -> tuple[WavHeader | None, bytes]:
             if not rate:
                 return None, bytes(taken)
             known = None if any(size in sizes for sizes in _UNKNOWN_SIZES) else size
+            long = riff[:4] == b"RF64"
             header = WavHeader(
-                kind, channels, rate, bits, len(taken), long_size if riff[:4] == b"RF64" else known
+                kind, channels, rate, bits, len(taken), long_size if long else known, mask, long, byte_rate
             )
             return header, bytes(taken)
         if len(taken) + size > _MAX_HEADER:  # nothing honest before the samples is that long
             return None, bytes(taken)
         body = take(size + size % 2)
         if chunk[:4] == b"fmt " and len(body) >= 16:
-            kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
+            kind, channels, rate, byte_rate, _, bits = struct.unpack("<HHIIHH", body[:16])
             if kind == _EXTENSIBLE and len(body) >= 26:
-                kind = struct.unpack("<H", body[24:26])[0]
+                mask, kind = struct.unpack("<IH", body[20:26])
         elif chunk[:4] == b"ds64" and len(body) >= 16:
             # RF64: sizes beyond 4 GiB stand here; 0 or all ones when they were never filled in.
             long_size = struct.unpack("<Q", body[8:16])[0]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gemma_audio_cli.audio.level import levelled
 from gemma_audio_cli.engine.data import MAX_CLIP_SECONDS, SAMPLE_RATE
 from gemma_audio_cli.errors import AudioError
 
@@ -50,6 +51,8 @@ class Window:
     """Seconds from the recording's start."""
     samples: Floats
     """float32 [n], 16 kHz mono."""
+    gain: float = 1.0
+    """What the recording's samples were multiplied by, where their level was far from usual."""
 
     @property
     def end(self) -> float:
@@ -100,6 +103,12 @@ class UntilFailure(Iterator[Window]):
             self._failure = failure
             raise StopIteration from None
 
+    def close(self) -> None:
+        """Lets go of what the windows are made of."""
+        close = getattr(self._found, "close", None)
+        if close is not None:
+            close()
+
     def raise_failure(self) -> None:
         """Raises what ended the recording early."""
         if self._failure is not None:
@@ -108,6 +117,11 @@ class UntilFailure(Iterator[Window]):
 
 def windows(blocks: Iterable[Floats], options: WindowOptions | None = None) -> Iterator[Window]:
     """Blocks float32 [n] of any size as consecutive windows that together are the whole recording."""
+    for window in _pieces(blocks, options):
+        yield levelled(window)
+
+
+def _pieces(blocks: Iterable[Floats], options: WindowOptions | None) -> Iterator[Window]:
     options = options or WindowOptions()
     limit = int(options.max_seconds * SAMPLE_RATE)
     search = int(options.search_seconds * SAMPLE_RATE)

@@ -24,8 +24,8 @@ from gemma_audio_cli.cli import (
     record,
     transcribe,
 )
-from gemma_audio_cli.cli.common import failed, interrupted
 from gemma_audio_cli.cli.streams import prepare_streams, reader_is_gone
+from gemma_audio_cli.cli.telling import failed, interrupted
 from gemma_audio_cli.formatting import printable
 
 _HELP = """Speech to text and questions about recordings, on this machine.

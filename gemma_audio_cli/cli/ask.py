@@ -19,15 +19,16 @@ from gemma_audio_cli.cli.common import (
     RAW,
     START,
     THREADS,
+    TRACK,
     VAD,
     VAD_THRESHOLD,
     VERBOSE,
     Job,
     each,
-    exit_codes,
     heard_from,
     source_options,
 )
+from gemma_audio_cli.cli.telling import exit_codes
 from gemma_audio_cli.errors import UsageError
 
 EXAMPLES = """Examples:
@@ -54,6 +55,7 @@ def ask(
     start: str = START,
     end: str = END,
     channel: int = CHANNEL,
+    track: str = TRACK,
     raw: str = RAW,
     vad: bool = VAD,
     vad_threshold: float = VAD_THRESHOLD,
@@ -72,12 +74,12 @@ def ask(
         from gemma_audio_cli.audio import presence
         from gemma_audio_cli.audio.cutter import CutOptions
         from gemma_audio_cli.audio.decode import display_name
-        from gemma_audio_cli.audio.windows import WindowOptions
+        from gemma_audio_cli.audio.windows import UntilFailure, WindowOptions
         from gemma_audio_cli.output import TextWriter
 
         if not question.strip():
             raise UsageError("the question is empty")
-        source = source_options(start, end, channel, raw)
+        source = source_options(start, end, channel, raw, track=track)
         job = Job(
             model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens,
             backend=backend, device=device, gpu_layers=gpu_layers,
@@ -90,8 +92,11 @@ def ask(
             writer.begin(name)
             try:
                 heard = presence.speech(onset) if vad else presence.sound(WindowOptions().silence_peak)
-                windows = presence.from_first(job.windows(file, source), heard)
+                # Of a recording that is damaged or cut short, what is there is asked about.
+                found = UntilFailure(job.windows(file, source))
+                windows = presence.from_first(found, heard)
                 if windows is None:
+                    found.raise_failure()
                     job.notice(f"{name}: no speech was heard" + "; --no-vad asks about other sounds" * vad)
                     return
                 answer = job.transcriber().ask(question, windows, on_text=writer.delta)
@@ -101,5 +106,6 @@ def ask(
                 job.notice(f"{name}: the model gave no answer")
             if not answer.complete:
                 job.notice(f"{name}: the answer was cut at {max_tokens} tokens; allow more with --max-tokens")
+            found.raise_failure()
 
         each(job, list(map(local_path, files)), work)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from gemma_audio_cli.cli import complete
-from gemma_audio_cli.cli.common import QUIET, exit_codes, put, put_json, put_path, say
+from gemma_audio_cli.cli.common import QUIET
+from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
 
 if TYPE_CHECKING:
     from gemma_audio_cli.backends.build import OnProgress

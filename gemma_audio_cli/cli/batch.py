@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gemma_audio_cli.audio.level import odd_level
 from gemma_audio_cli.audio.source import SourceOptions, display_name, open_source
 from gemma_audio_cli.audio.windows import Window, WindowOptions, windows
-from gemma_audio_cli.cli.common import Job, oddity, say
+from gemma_audio_cli.cli.common import Job, oddity
+from gemma_audio_cli.cli.telling import say
 from gemma_audio_cli.engine.data import SAMPLE_RATE
 from gemma_audio_cli.errors import InputError
 from gemma_audio_cli.interrupts import Taking
@@ -44,6 +46,8 @@ class BatchOptions:
     resume: bool = False
     stream: bool = False
     """Show words as they are decoded: a person is watching standard output."""
+    all_tracks: bool = False
+    """Each audio track apart, its number in place of a channel's."""
 
 
 @dataclass(eq=False)
@@ -57,14 +61,42 @@ class _Take:
     ended: bool = False
     heard: bool = False
     channels: tuple[int, ...] = ()
+    labels: dict[int, str] | None = None
+    """What to call each of `channels`, where they are not channels but tracks."""
     held: list[Segment] = field(default_factory=list)
     """Segments of split channels, to be put in order of time at the end."""
     shown: str = ""
+    levelled: bool = False
+    """It has been told that its level is odd."""
     seconds: float = 0.0
     """How far it has been heard, from its start."""
     whole: bool = False
     """It has been heard to its end."""
     failure: InputError | None = None
+
+
+_Tagged = tuple[tuple[_Take, int | None], Window]
+
+
+class _Incoming:
+    """The windows of all recordings, of which the first one has been taken already. `stop` tells them, from
+    another thread, that no more are wanted.
+    """
+
+    def __init__(
+        self, first: _Tagged, rest: Generator[_Tagged, None, None], stop: Callable[[], None]
+    ) -> None:
+        self._first: _Tagged | None = first
+        self._rest = rest
+        self.stop = stop
+        self.close = rest.close
+
+    def __iter__(self) -> Iterator[_Tagged]:
+        return self
+
+    def __next__(self) -> _Tagged:
+        first, self._first = self._first, None
+        return next(self._rest) if first is None else first
 
 
 class Batch:
@@ -73,19 +105,22 @@ class Batch:
     def __init__(self, job: Job, plan: OutputPlan, options: BatchOptions, progress: Progress) -> None:
         self._job, self._plan, self._options, self._progress = job, plan, options, progress
         self._takes: deque[_Take] = deque()
-        self._stopping = False
+        self._stopping = self._gone = False
+        self._source: Source | None = None
 
     def run(self) -> bool:
         """Does all recordings. False: a Ctrl-C ended it early; what was begun has been finished."""
         with Taking(self._interrupted):
+            source = self._windows()
             try:
-                source = self._windows()
                 first = next(source, None)  # before the model is opened: a bad file costs no model
                 if first is not None:
-                    self._transcribe(first, source)
+                    self._transcribe(_Incoming(first, source, self._stop_reading))
                 while self._takes:
                     self._finish_first()
             finally:
+                with suppress(ValueError):  # a thread that cannot be ended is still at it
+                    source.close()
                 for take in self._takes:
                     self._abandon(take)
         return not self._stopping
@@ -102,25 +137,67 @@ class Batch:
 
     # -- in --
 
-    def _windows(self) -> Iterator[tuple[tuple[_Take, int | None], Window]]:
+    def _stop_reading(self) -> None:
+        """From any thread: no more windows are wanted."""
+        self._gone = True
+        source = self._source
+        if source is not None:
+            source.stop()
+
+    def _windows(self) -> Generator[_Tagged, None, None]:
         for item in self._plan.items:
-            if self._stopping:
+            if self._stopping or self._gone:
                 return
             if self._options.resume and self._plan.is_done(item):
                 self._progress.skip()
                 continue
             take = _Take(item, display_name(item.input))
             self._takes.append(take)
-            try:
-                with open_source(item.input, self._options.source, self._job.notice) as source:
-                    take.channels = source.channels
-                    for channel, window in self._cut(source, self._measured(source, take)):
-                        yield (take, channel), replace(window, start=window.start + source.start)
-                        if self._stopping:
-                            return
-                take.whole = True
-            except InputError as failure:
-                take.failure = failure
+            for track in self._tracks(take):
+                options = replace(self._options.source, track=track) if track else self._options.source
+                try:
+                    with open_source(item.input, options, self._job.notice) as source:
+                        self._source = source
+                        if self._gone:
+                            source.stop()
+                        take.channels = take.channels or source.channels
+                        for channel, window in self._cut(source, self._measured(source, take)):
+                            if window.gain != 1.0:
+                                self._tell_level(take, window)
+                            number = int(track) if track else channel
+                            yield (take, number), replace(window, start=window.start + source.start)
+                            if self._stopping or self._gone:
+                                return
+                except InputError as failure:
+                    take.failure = take.failure or failure
+            take.whole = take.failure is None
+
+    def _tracks(self, take: _Take) -> list[str | None]:
+        """The tracks to hear, each on its own; None: the recording's usual one."""
+        if not self._options.all_tracks:
+            return [None]
+        try:
+            with open_source(take.item.input, self._options.source) as source:
+                tracks = source.tracks
+        except InputError as failure:
+            take.failure = failure
+            return []
+        for track in tracks:
+            if not track.codec:
+                self._job.notice(f"{take.name}: no decoder knows audio track {track}; it is left out")
+        usable = [track for track in tracks if track.codec]
+        if len(usable) < 2:
+            return [None]
+        take.labels = {track.number: track.label for track in usable}
+        take.channels = tuple(take.labels)
+        return [str(track.number) for track in usable]
+
+    def _tell_level(self, take: _Take, window: Window) -> None:
+        """Once a recording: its level is odd."""
+        odd = None if take.levelled else odd_level(take.name, window)
+        if odd:
+            take.levelled = True
+            self._job.notice(odd)
 
     @staticmethod
     def _measured(source: Source, take: _Take) -> Iterator[Floats]:
@@ -128,7 +205,7 @@ class Batch:
         n = 0
         for block in source.blocks():
             n += len(block)
-            take.seconds = source.start + n / SAMPLE_RATE
+            take.seconds = max(take.seconds, source.start + n / SAMPLE_RATE)
             yield block
 
     def _cut(self, source: Source, blocks: Iterator[Floats]) -> Iterator[tuple[int | None, Window]]:
@@ -141,15 +218,9 @@ class Batch:
 
     # -- out --
 
-    def _transcribe(
-        self,
-        first: tuple[tuple[_Take, int | None], Window],
-        rest: Iterator[tuple[tuple[_Take, int | None], Window]],
-    ) -> None:
-        from itertools import chain
-
+    def _transcribe(self, incoming: _Incoming) -> None:
         found = self._job.transcriber().transcribe_many(
-            chain((first,), rest),
+            incoming,
             self._options.instruction,
             silence_peak=self._options.window.silence_peak,
             on_text=self._show if self._options.stream else None,
@@ -183,6 +254,7 @@ class Batch:
                     language=self._options.language,
                     model=self._job.pair.text.name,
                     split_channels=bool(take.channels),
+                    labels=take.labels,
                 )
             )
         return take.out

@@ -16,10 +16,8 @@ from gemma_audio_cli.cli.common import (
     QUIET,
     THREADS,
     Job,
-    exit_codes,
-    put,
-    put_json,
 )
+from gemma_audio_cli.cli.telling import exit_codes, put, put_json
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.data import EngineInfo

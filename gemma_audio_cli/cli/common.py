@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gemma_audio_cli import interrupts
 from gemma_audio_cli.cli import complete
-from gemma_audio_cli.cli.streams import give_up_stdout, reader_is_gone
+from gemma_audio_cli.cli.telling import say
 from gemma_audio_cli.engine.data import MAX_CLIP_SECONDS, SAMPLE_RATE
 from gemma_audio_cli.errors import GemmaAudioError, InputError
-from gemma_audio_cli.formatting import json_text, printable
+from gemma_audio_cli.formatting import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +81,9 @@ def no_default(
 START = no_default("--start", metavar="TIME", help="Begin there: seconds, 1:30 or 1:02:03.")
 END = no_default("--end", metavar="TIME", help="End there.")
 CHANNEL = no_default("--channel", min=1, help="Hear only this channel, from 1.")
+TRACK = no_default(
+    "--track", metavar="N|LANG", help="Of a file with several audio tracks: this one (2, or deu)."
+)
 RAW = no_default("--raw", metavar="TYPE:RATE:CHANNELS", help="Headerless input: s16le:16000:1.")
 VAD = typer.Option(
     True, "--vad/--no-vad", envvar="GEMMA_AUDIO_VAD", help="Find speech first; leave out silence."
@@ -98,7 +98,13 @@ VERBOSE = typer.Option(False, "-v", "--verbose", help="Print a timing table on s
 
 
 def source_options(
-    start: str | None, end: str | None, channel: int | None, raw: str | None, *, split: bool = False
+    start: str | None,
+    end: str | None,
+    channel: int | None,
+    raw: str | None,
+    *,
+    split: bool = False,
+    track: str | None = None,
 ) -> SourceOptions:
     """What the options of a command say about its recordings. Raises UsageError."""
     from gemma_audio_cli.audio.pcm import parse_raw
@@ -111,34 +117,8 @@ def source_options(
         channel=channel,
         split_channels=split,
         raw=parse_raw(raw) if raw else None,
+        track=track,
     )
-
-
-def say(text: str) -> None:
-    """One line on stderr, behind whatever stdout has so far."""
-    sys.stdout.flush()
-    # In one piece, so that an interruption leaves no half line. Nobody can be told that stderr is full.
-    with suppress(OSError):
-        sys.stderr.write(f"gemma-audio: {printable(text.strip())}\n")
-        sys.stderr.flush()
-
-
-def put(*lines: str) -> None:
-    """Results for a person, a line each, on stdout; what names and models bring along is made printable."""
-    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
-
-
-def put_json(value: object) -> None:
-    """A result for a program: JSON on one line."""
-    sys.stdout.write(f"{json_text(value)}\n")
-
-
-def put_path(path: str | os.PathLike[str]) -> None:
-    """A path as a result, a line. For a program its bytes that are no UTF-8 stay as they are."""
-    text, shown = os.fspath(path), printable(os.fspath(path))
-    if shown != text and not sys.stdout.isatty():
-        shown = "".join(c if "\udc80" <= c <= "\udcff" else printable(c) for c in text)
-    sys.stdout.write(f"{shown}\n")
 
 
 def heard_from(cut: CutOptions, threshold: float | None, settings: Settings) -> CutOptions:
@@ -248,10 +228,11 @@ class Job:
         """
         from itertools import chain
 
-        from gemma_audio_cli.audio.decode import samples
+        from gemma_audio_cli.audio.decode import display_name, samples
+        from gemma_audio_cli.audio.level import telling
         from gemma_audio_cli.audio.windows import windows
 
-        found = windows(samples(file, self.notice, options))
+        found = telling(windows(samples(file, self.notice, options)), display_name(file), self.notice)
         first = next(found, None)
         return chain(() if first is None else (first,), found)
 
@@ -296,55 +277,6 @@ def timing_lines(timings: Timings) -> list[str]:
         speed = f"{amount / seconds:10.1f} {unit}" if unit and seconds > 0 else ""
         lines.append(f"{name:8} {seconds:8.3f} s  {what:>16} {speed}".rstrip())
     return lines
-
-
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """The work of a command: what ends it becomes one line and an exit code."""
-    try:
-        with interrupts.Working():
-            yield
-            sys.stdout.flush()
-    except GemmaAudioError as error:
-        _last_words(f"error: {error}")
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(interrupted()) from None
-    except OSError as error:
-        raise typer.Exit(failed(error)) from None
-
-
-def interrupted() -> int:
-    """Says so, behind what was printed; the exit code."""
-    with suppress(OSError):
-        sys.stdout.flush()
-    interrupts.tell()
-    return interrupts.INTERRUPTED
-
-
-def failed(error: OSError) -> int:
-    """Something that nobody expected to fail, such as writing the results: the exit code, after a line."""
-    if isinstance(error, BrokenPipeError) and reader_is_gone():
-        give_up_stdout()
-        return interrupts.READER_GONE
-    give_up_stdout()
-    reason = error.strerror or str(error)
-    if error.filename is not None:
-        say(f"error: {os.fsdecode(error.filename)}: {reason}")
-    elif error.errno == errno.EBADF:
-        say("error: cannot write the results: standard output is closed; send it somewhere, or use -o")
-    else:
-        say(f"error: cannot write the results: {reason}; choose another place for them")
-    return 1
-
-
-def _last_words(text: str) -> None:
-    """`say`, though standard output may be what failed."""
-    try:
-        say(text)
-    except OSError:
-        give_up_stdout()
-        say(text)
 
 
 def each(job: Job, files: list[str], work: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gemma_audio_cli.cli import complete
-from gemma_audio_cli.cli.common import exit_codes, put, put_json, put_path, say
+from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.errors import UsageError
 
 EXAMPLES = """Examples:

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from gemma_audio_cli.cli.common import put
+from gemma_audio_cli.cli.telling import put
 
 DEVICE: Any = typer.Option(
     None,

@@ -6,7 +6,8 @@ from typing import Any
 
 import typer
 
-from gemma_audio_cli.cli.common import BACKEND, exit_codes, put, put_json
+from gemma_audio_cli.cli.common import BACKEND
+from gemma_audio_cli.cli.telling import exit_codes, put, put_json
 
 EXAMPLES = """Examples:
 

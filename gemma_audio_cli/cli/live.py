@@ -22,12 +22,12 @@ from gemma_audio_cli.cli.common import (
     VAD_THRESHOLD,
     VERBOSE,
     Job,
-    exit_codes,
     heard_from,
     no_default,
     source_options,
 )
 from gemma_audio_cli.cli.devices import DEVICE, LIST_DEVICES, print_devices
+from gemma_audio_cli.cli.telling import exit_codes
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def live(
         from gemma_audio_cli.engine.data import SAMPLE_RATE
         from gemma_audio_cli.engine.listener import ListenOptions
         from gemma_audio_cli.engine.prompt import instruction
-        from gemma_audio_cli.output.plan import identity
+        from gemma_audio_cli.output.names import identity
 
         if realtime and source is None:
             raise UsageError("--realtime replays a file; name it")
@@ -130,7 +130,8 @@ def live(
             show=not quiet,
         )
         if options.save is not None:
-            if identity(options.save) in map(identity, [*job.files, *([source] if source else [])]):
+            used = set(map(identity, job.files)) | ({identity(source)} if source else set())
+            if identity(options.save) in used:
                 raise UsageError(f"{options.save}: this file is in use here; choose another for --save")
             check_output(options.save, SAMPLE_RATE, overwrite=overwrite)
         in_use = [*job.files, *([options.save] if options.save else [])]

@@ -5,6 +5,7 @@ Each has a name, gives blocks of float32 [n] (16 kHz mono) as they come, and can
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -61,7 +62,9 @@ class Stream:
 
         self._opened = open_source(source, options, notice)
         self._realtime, self._waiting = realtime, waiting
-        self.blocking = source == "-"
+        self._piped = source == "-"
+        # Windows cannot be asked whether a pipe has something.
+        self.blocking = source == "-" and os.name == "nt"
         self._stopped = False
 
     @property
@@ -76,15 +79,14 @@ class Stream:
             yield from at_speaking_pace(blocks, lambda: self._stopped)
             return
         for block in blocks:
-            while not self.blocking and self._waiting() > _AHEAD and not self._stopped:
+            while not self._piped and self._waiting() > _AHEAD and not self._stopped:
                 time.sleep(0.05)
-            if self._stopped:
-                return
             yield block
 
     def stop(self) -> None:
         """No more."""
         self._stopped = True
+        self._opened.stop()
 
     def __enter__(self) -> Stream:
         return self

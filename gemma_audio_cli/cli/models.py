@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gemma_audio_cli.cli.common import MMPROJ, QUIET, exit_codes, no_default, put, put_json, put_path, say
+from gemma_audio_cli.cli.common import MMPROJ, QUIET, no_default
+from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.errors import HubUnreachableError, ModelNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -156,11 +157,11 @@ def remove_model(name: str = _NAME, quiet: bool = QUIET) -> None:
     with exit_codes():
         from gemma_audio_cli import config
         from gemma_audio_cli.cli.models_render import size
-        from gemma_audio_cli.models import names, store
+        from gemma_audio_cli.models import names, removal, store
 
         spec = names.parse_spec(name)
         pulled = _pulled(spec)
-        freed = store.remove(pulled)
+        freed = removal.remove(pulled)
         if not quiet:
             say(f"{pulled.spec} of {pulled.repository} is removed, {size(freed)} are free again")
             configured = config.load().model

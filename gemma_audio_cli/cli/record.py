@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gemma_audio_cli.cli.common import QUIET, exit_codes, no_default, say
+from gemma_audio_cli.cli.common import QUIET, no_default
 from gemma_audio_cli.cli.devices import DEVICE, LIST_DEVICES, print_devices
 from gemma_audio_cli.cli.signals import until_signal
+from gemma_audio_cli.cli.telling import exit_codes, say
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:

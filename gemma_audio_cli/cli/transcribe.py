@@ -22,15 +22,16 @@ from gemma_audio_cli.cli.common import (
     RAW,
     START,
     THREADS,
+    TRACK,
     VAD,
     VAD_THRESHOLD,
     VERBOSE,
     Job,
-    exit_codes,
     heard_from,
     no_default,
     source_options,
 )
+from gemma_audio_cli.cli.telling import exit_codes
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def transcribe(
     end: str = END,
     channel: int = CHANNEL,
     split_channels: bool = typer.Option(False, "--split-channels", help="Transcribe each channel apart."),
+    track: str = TRACK,
+    all_tracks: bool = typer.Option(False, "--all-tracks", help="Transcribe each audio track apart."),
     raw: str = RAW,
     vad: bool = VAD,
     vad_threshold: float = VAD_THRESHOLD,
@@ -98,7 +101,9 @@ def transcribe(
 
         if resume and output is None:
             raise UsageError("--resume needs -o: standard output keeps nothing to go on from")
-        source = source_options(start, end, channel, raw, split=split_channels)
+        source = source_options(start, end, channel, raw, split=split_channels, track=track)
+        if all_tracks:
+            _check_all_tracks(files, source)
         style = Style(timestamps=timestamps, max_line=max_line)
         kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
         job = Job(
@@ -107,13 +112,14 @@ def transcribe(
         )  # fmt: skip
         seconds = window or job.longest_window
         job.decode = {"slots": _slots(batch), "max_seconds": seconds}
-        inputs = list(expand(map(local_path, files), recursive=recursive, notice=job.notice))
+        named = map(local_path, files)
+        inputs = list(expand(named, recursive=recursive, notice=job.notice, failed=job.fail))
         plan = OutputPlan(inputs, output, kinds, style=style, in_use=job.files)
         plan.prepare()
         watched = plan.to_stdout and sys.stdout.isatty()
         options = _options(
             source, seconds, min_pause, language or job.settings.language, translate_to, context, prompt,
-            vad=vad, resume=resume, stream=watched,
+            vad=vad, resume=resume, stream=watched, all_tracks=all_tracks,
         )  # fmt: skip
         if options.cut is not None:
             options = replace(options, cut=heard_from(options.cut, vad_threshold, job.settings))
@@ -142,6 +148,7 @@ def _options(
     vad: bool,
     resume: bool,
     stream: bool,
+    all_tracks: bool,
 ) -> BatchOptions:
     from gemma_audio_cli.audio.windows import WindowOptions
     from gemma_audio_cli.cli.batch import BatchOptions
@@ -159,7 +166,16 @@ def _options(
     if source.split_channels and cut is None:
         raise UsageError("--split-channels needs speech detection; leave out --no-vad")
     text = instruction(language, translate_to=translate_to, context=context, replacement=replacement)
-    return BatchOptions(text, language, source, whole, cut, resume=resume, stream=stream)
+    return BatchOptions(
+        text, language, source, whole, cut, resume=resume, stream=stream, all_tracks=all_tracks
+    )
+
+
+def _check_all_tracks(files: list[str], source: SourceOptions) -> None:
+    if source.track is not None or source.split_channels or source.raw is not None:
+        raise UsageError("--all-tracks does not go with --track, --split-channels or --raw")
+    if "-" in files:
+        raise UsageError("--all-tracks reads a file once for each track; save standard input to a file first")
 
 
 def _slots(batch: str) -> int:

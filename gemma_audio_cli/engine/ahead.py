@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+_PATIENCE = 5.0
+"""Seconds that the thread is waited for; it looks up with every block of sound."""
 
 
 class NotYet(Exception):
@@ -22,11 +26,14 @@ class Ahead(Generic[T]):
     """Runs through `items` in a thread, at most `size` ahead of the reader."""
 
     def __init__(self, items: Iterable[T], size: int) -> None:
+        """Items that have a method `stop` are told with it, from another thread, that no more is wanted."""
         self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(size)
         self._closed = threading.Event()
         self._over: BaseException | None = None
+        self._stop: Callable[[], object] = getattr(items, "stop", lambda: None)
         # A thread that waits for a silent stream must not keep the process alive.
-        threading.Thread(target=self._run, args=(iter(items),), daemon=True, name="windows").start()
+        self._thread = threading.Thread(target=self._run, args=(iter(items),), daemon=True, name="windows")
+        self._thread.start()
 
     def next(self, *, wait: bool) -> T:
         """The next item. Raises StopIteration at the end, what the items raised, or NotYet unless `wait`."""
@@ -45,14 +52,34 @@ class Ahead(Generic[T]):
         return self._over is None and not self._queue.empty()
 
     def close(self) -> None:
-        """The thread ends with its present item."""
+        """No more is wanted: the thread closes the items and ends. Waits for it, at most some seconds.
+
+        A thread that is inside a library when the interpreter ends takes the process down with it; so Ctrl-C
+        does not end the wait.
+        """
         self._closed.set()
+        self._stop()
+        last = time.monotonic() + _PATIENCE
+        interrupted: KeyboardInterrupt | None = None
+        while self._thread.is_alive() and time.monotonic() < last:
+            try:
+                self._thread.join(0.1)
+            except KeyboardInterrupt as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
 
     def _run(self, items: Iterator[T]) -> None:
         try:
-            for item in items:
-                if not self._put((item, None)):
-                    return
+            try:
+                for item in items:
+                    if not self._put((item, None)):
+                        return
+            finally:
+                # Here, where they ran: what they hold open is not left to the end of the interpreter.
+                close = getattr(items, "close", None)
+                if close is not None:
+                    close()
             self._put((None, StopIteration()))
         except BaseException as failure:
             self._put((None, failure))

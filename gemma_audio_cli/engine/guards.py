@@ -88,8 +88,8 @@ def repeats(tokens: Sequence[int], seconds: float, options: GuardOptions) -> boo
 
 
 def still_repeats(tokens: Sequence[int], options: GuardOptions) -> bool:
-    """Is an answer to sound that has led into a loop before no better? A warmer try seldom repeats itself word
-    for word, but goes on copying: half of `repeated_tokens` in copies of what it wrote before are too many then.
+    """Is an answer to sound that has led into a loop before no better? A warmer try seldom repeats itself
+    word for word, but goes on copying: half of `repeated_tokens` in copies of its own are too many then.
     """
     return _copied(tokens) >= options.repeated_tokens / 2
 

@@ -8,7 +8,6 @@ finds a temporary that nobody holds and removes it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import stat
@@ -20,18 +19,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from gemma_audio_cli.errors import GemmaAudioError
 from gemma_audio_cli.output.descriptors import own_descriptor
+from gemma_audio_cli.output.names import partial_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PARTIAL = ".partial"
-"""What the name of an unfinished result that was kept ends with, after all."""
-
 ELSEWHERE = "choose another place with -o"
 
 _PREFIX, _SUFFIX = ".gemma-audio-", ".tmp"
-_LONGEST_NAME = 255
-"""Bytes of a name where the file system does not say."""
 
 
 class OutputError(GemmaAudioError):
@@ -177,38 +172,6 @@ class GrowingFile(AtomicFile):
             with suppress(FileExistsError):
                 return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
             number += 1
-
-
-def longest_name(folder: Path) -> int:
-    """Bytes that the file system of a folder, or of the nearest one above it that is there, allows a name."""
-    while hasattr(os, "pathconf"):
-        try:
-            return os.pathconf(folder, "PC_NAME_MAX")
-        except FileNotFoundError:
-            if folder == folder.parent:
-                break
-            folder = folder.parent
-        except (OSError, ValueError):
-            break
-    return _LONGEST_NAME
-
-
-def cut_name(stem: str, longest: int, whole: str) -> str:
-    """The name as it is where it has at most `longest` bytes; else as much of its beginning as fits with what
-    no other `whole` path has.
-    """
-    data = os.fsencode(stem)
-    if len(data) <= longest:
-        return stem
-    mark = f"-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]}"
-    return data[: max(0, longest - len(mark))].decode("utf-8", "ignore") + mark
-
-
-def partial_path(final: Path, number: str = "") -> Path:
-    """What an unfinished result is called that is kept."""
-    ending = f"{number}{PARTIAL}"
-    room = longest_name(final.parent) - len(ending)
-    return final.with_name(f"{cut_name(final.name, room, str(final))}{ending}")
 
 
 def remove_stale(folder: Path) -> int:

@@ -11,34 +11,21 @@ changes while it is read is not done.
 from __future__ import annotations
 
 import os
-import re
-import stat
 import time
-import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.output.atomic import (
-    AtomicFile,
-    GrowingFile,
-    cut_name,
-    longest_name,
-    make_folder,
-    partial_path,
-    remove_stale,
-)
+from gemma_audio_cli.output.atomic import AtomicFile, GrowingFile, make_folder, remove_stale
 from gemma_audio_cli.output.descriptors import STDOUT, own_descriptor
 from gemma_audio_cli.output.formats import EXTENSIONS, SHARED, check_formats, format_of_file, open_writer
 from gemma_audio_cli.output.live import LiveWriter, PartialLike
+from gemma_audio_cli.output.names import STDIN, identity, longest_name, partial_path, stems
 from gemma_audio_cli.output.transcript import Recording, SegmentLike
 from gemma_audio_cli.output.writers import Sink, Style, Writer
-
-STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -247,61 +234,7 @@ class ItemOutput:
                     partial.unlink(missing_ok=True)
 
 
-# ---- names ---------------------------------------------------------------------------------------
-
-
-def stems(inputs: Sequence[str], longest: int = 235) -> list[str]:
-    """A file name, without extension, for each of the inputs, all of them different, also on file systems
-    that take `A` and `a` for the same.
-
-    talk.mp3 is `talk`. Of those that would be the same each gets what tells it from the others: its extension
-    (talk.mp3, talk.wav), or its folders (monday_talk, tuesday_talk). The names do not depend on the order.
-    None has more than `longest` bytes; what is longer is cut.
-    """
-    names = [_Name(name, longest) for name in inputs]
-    while True:
-        groups = defaultdict[str, list[int]](list)
-        for index, name in enumerate(names):
-            groups[_fold(name.stem)].append(index)
-        same = [group for group in groups.values() if len(group) > 1]
-        if not same:
-            return [name.stem for name in names]
-        for group in same:
-            files = {_fold(Path(names[i].input).name) for i in group}
-            by_extension = len(files) == len(group) and not all(names[i].extension for i in group)
-            for i in group:
-                names[i] = names[i].longer(by_extension)
-
-
-@dataclass(frozen=True)
-class _Name:
-    """How an input is called, as long as it takes."""
-
-    input: str
-    longest: int
-    extension: bool = False
-    folders: int = 0
-
-    @property
-    def stem(self) -> str:
-        if self.input == STDIN:
-            return "stdin" if not self.folders else cut_name("stdin", 0, self.input)
-        path = Path(os.path.abspath(self.input))
-        base = path.name if self.extension else re.sub(r"(?<=.)\.[A-Za-z0-9]{1,5}$", "", path.name)
-        above = [part for part in path.parent.parts if part != path.anchor]
-        stem = "_".join([*above[len(above) - min(self.folders, len(above)) :], base])
-        if self.folders > len(above):
-            stem = f"{stem}{cut_name(stem, 0, str(path))}"
-        return cut_name(stem, self.longest, str(path))
-
-    def longer(self, by_extension: bool) -> _Name:
-        if by_extension:
-            return replace(self, extension=True)
-        return replace(self, folders=self.folders + 1)
-
-
-def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+# ---- what was given -----------------------------------------------------------------------------
 
 
 def _once(inputs: Iterable[str]) -> list[str]:
@@ -310,15 +243,6 @@ def _once(inputs: Iterable[str]) -> list[str]:
     for name in inputs:
         found.setdefault(name if name == STDIN else os.path.normcase(os.path.realpath(name)), name)
     return list(found.values())
-
-
-def identity(path: str | os.PathLike[str]) -> object:
-    """What is the same for all names of a file: links, hard links, spellings. Else its path."""
-    with suppress(OSError, ValueError):
-        status = os.stat(path)
-        if stat.S_ISREG(status.st_mode):
-            return status.st_dev, status.st_ino
-    return os.path.normcase(os.path.realpath(path))
 
 
 def _is_stdout(target: str | os.PathLike[str]) -> bool:

@@ -108,6 +108,8 @@ class Recording:
     model: str | None = None
     split_channels: bool = False
     """Each channel is transcribed on its own, and what is written says which one it was."""
+    labels: dict[int, str] | None = None
+    """What to call each of them, where they are not channels but tracks."""
 
     @classmethod
     def of(cls, value: Recording | str) -> Recording:
@@ -167,7 +169,9 @@ class Transcript:
 
 def channel_label(recording: Recording, channel: int | None) -> str:
     """What stands before the text of a channel; a channel may be one person, or a room full of them."""
-    return f"Channel {channel}: " if recording.split_channels and channel is not None else ""
+    if not recording.split_channels or channel is None:
+        return ""
+    return f"{(recording.labels or {}).get(channel, f'Channel {channel}')}: "
 
 
 def _finite(value: float | None) -> float | None:

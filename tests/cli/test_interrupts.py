@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from stress import interrupts
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no SIGINT to one process there")

@@ -88,11 +88,10 @@ def test_the_same_answer_in_more_time_is_no_more_of_a_loop(tokens, seconds, long
 
 
 def test_a_second_try_that_copies_itself_is_no_better():
-    digits = [6, 6, 3, 5, 0, 1, 1, 2, 5, 1, 5, 1, 5, 2, 5, 8, 1, 2, 5, 1, 5, 1, 2, 5, 1, 5, 1, 2, 1, 2, 5, 1, 5, 1, 5]
-    assert still_repeats(digits, OPTIONS)
+    assert still_repeats(list(map(int, "66350112515152581251512515121251515")), OPTIONS)
     assert not still_repeats([4, 1, 7, 3, 9, 2, 5, 0, 8, 6, 4, 1, 9, 9, 3, 7, 2, 0, 8, 5, 5, 1], OPTIONS)
-    words = "ask not what your country can do for you ask what you can do for your country".split()
-    assert not still_repeats([hash(word) for word in words], OPTIONS)
+    words = "ask not what your country can do for you ask what you can do for your country"
+    assert not still_repeats([hash(word) for word in words.split()], OPTIONS)
 
 
 @given(st.lists(st.integers(0, 3), max_size=80))
@@ -100,9 +99,8 @@ def test_copies_are_counted_like_a_person_would(tokens):
     """Straight from the definition, without an index."""
     i = copied = 0
     while i < len(tokens):
-        longest = max(
-            (n for n in range(3, len(tokens) - i + 1) for j in range(i) if tokens[j : j + n] == tokens[i : i + n]),
-            default=0,
-        )
+        lengths = range(3, len(tokens) - i + 1)
+        found = (n for n in lengths for j in range(i) if tokens[j : j + n] == tokens[i : i + n])
+        longest = max(found, default=0)
         copied, i = copied + longest, i + max(1, longest)
     assert still_repeats(tokens, OPTIONS) == (copied >= OPTIONS.repeated_tokens / 2)

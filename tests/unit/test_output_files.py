@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gemma_audio_cli.errors import GemmaAudioError, UsageError
 from gemma_audio_cli.output import AtomicFile, OutputError, OutputPlan, Transcript, TranscriptSegment
 from gemma_audio_cli.output.atomic import remove_stale
-from gemma_audio_cli.output.plan import stems
+from gemma_audio_cli.output.names import stems
 
 ROOT = Path(__file__).resolve().parents[2]
 SEGMENT = TranscriptSegment(0.0, 1.0, "one two")

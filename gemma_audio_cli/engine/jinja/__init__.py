@@ -16,7 +16,7 @@ small, so is the cost of any operation on it, and the sum of all is limited.
     methods.py   attributes, items and methods, from tables
     operators.py arithmetic, comparisons, tests
     filters.py   filters, from a table
-    run.py       statements and expressions
+    expressions.py, run.py    the syntax tree itself
 
 What is not supported (inheritance, imports, autoescaping, calls of anything else) is an error where it is
 reached; what is supported gives what jinja2 gives.
