@@ -63,11 +63,16 @@ def fetching(wanted: Plan, *, quiet: bool) -> Pulled:
 def verifying(pair: ModelPair, *, quiet: bool) -> Iterator[tuple[str, bool]]:
     """(line, is it good) of each check, as they are done."""
     from gemma_audio_cli.models.names import part_paths
-    from gemma_audio_cli.models.verify import verify
+    from gemma_audio_cli.models.verify import verify, verify_pair
 
     files = [*part_paths(pair.text), pair.mmproj]
     # Each file is read twice: for its hash and for its tensors.
     with byte_bar(2 * sum(path.stat().st_size for path in files), quiet=quiet) as (advance, name):
+        whole = True
         for path in files:
             name(path.name)
-            yield from verify(path, advance)
+            for line, sound in verify(path, advance):
+                whole = whole and sound
+                yield line, sound
+    if whole:
+        yield from verify_pair(pair)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import typer
 
-from gemma_audio_cli import interrupts
+from gemma_audio_cli import interrupts, limits
 from gemma_audio_cli.cli.streams import give_up_stdout, reader_is_gone
 from gemma_audio_cli.errors import GemmaAudioError
 from gemma_audio_cli.formatting import json_text, printable
@@ -75,6 +75,10 @@ def failed(error: OSError) -> int:
     if isinstance(error, BrokenPipeError) and reader_is_gone():
         give_up_stdout()
         return interrupts.READER_GONE
+    lack = limits.describe(error)
+    if lack is not None:
+        say(f"error: {lack}")
+        return limits.EXIT_CODE
     give_up_stdout()
     reason = error.strerror or str(error)
     if error.filename is not None:

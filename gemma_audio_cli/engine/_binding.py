@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from gemma_audio_cli import errors
 from gemma_audio_cli.engine._llama import is_bundled
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 """What this binding was written for; `ga_abi_version()` must say the same."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -126,6 +126,13 @@ def _spin_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
+def _no_debugger() -> None:
+    """ggml starts gdb or lldb on a process that it ends, which print on stdout. Read when ggml is loaded; the
+    library has a handler of its own (native/src/crash.h).
+    """
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+
 @functools.lru_cache(maxsize=1)
 def native() -> Native:
     """Open the library once for the process."""
@@ -133,6 +140,7 @@ def native() -> Native:
     ffi = _load_ffi(path)
     _add_dll_folder(path)
     _spin_briefly()
+    _no_debugger()
     try:
         lib = ffi.dlopen(str(path))
         version = lib.ga_abi_version()

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from gemma_audio_cli import errors
-from gemma_audio_cli.engine._binding import Native
+from gemma_audio_cli.engine._binding import Native, native
 
 Cancel = Callable[[], bool]
 Progress = Callable[[float], None]
@@ -45,8 +45,40 @@ def new_struct(n: Native, name: str) -> Any:
 
 
 def path_bytes(path: str | os.PathLike[str]) -> bytes:
-    """A path as the library opens it: the bytes of the file system, UTF-8 on Windows."""
-    return os.fspath(path).encode() if sys.platform == "win32" else os.fsencode(path)
+    """A path as the library opens it: the bytes of the file system, UTF-8 on Windows.
+
+    Raises ModelFileError.
+    """
+    data = os.fspath(path).encode() if sys.platform == "win32" else os.fsencode(path)
+    if b"\0" in data:
+        raise errors.ModelFileError(f"{path!r}: no file has a NUL in its name; check the path")
+    return data
+
+
+def int32(value: int) -> int:
+    """The value as C's int32_t takes it: one beyond its range is the nearest one within, which the library
+    refuses with a message where it is too large.
+    """
+    return max(-(1 << 31), min(value, (1 << 31) - 1))
+
+
+def close_handle(n: Native, close: Callable[[Any], int], handle: Any) -> None:
+    """Close a native handle that its owner has given up already, so that an interrupt cannot close it twice.
+
+    Raises UsageError where a call is going on; the handle is then still open.
+    """
+    if close(handle) != n.lib.GA_OK:
+        raise errors.UsageError("the engine is in use; close it when its call has ended")
+
+
+def check_model(text: str | os.PathLike[str], mmproj: str | os.PathLike[str] | None) -> None:
+    """What opening the files checks, without reading their weights. Raises ModelError and its like."""
+    n = native()
+    message = n.ffi.new("char[]", 2048)
+    second = n.ffi.NULL if mmproj is None else n.ffi.new("char[]", path_bytes(mmproj))
+    status = n.lib.ga_model_check(path_bytes(text), second, message, 2048)
+    if status:
+        raise error_for(n, status, n.ffi.string(message).decode("utf-8", "replace"))
 
 
 class Callbacks:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gemma_audio_cli import errors
+from gemma_audio_cli.engine._native import close_handle
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.engine import Engine
@@ -63,10 +64,14 @@ class AudioStream:
         return out
 
     def close(self) -> None:
-        """Free it. Closing twice is allowed."""
-        if self._handle is not None:
-            self._n.lib.ga_audio_close(self._handle)
-            self._handle = None
+        """Free it. Closing twice is allowed. Raises UsageError while a call is going on."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            try:
+                close_handle(self._n, self._n.lib.ga_audio_close, handle)
+            except errors.UsageError:
+                self._handle = handle
+                raise
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:

@@ -5,7 +5,8 @@
 
 Errors are the exceptions of `gemma_audio_cli.errors`. Ctrl-C is honoured during native calls: the engine asks
 a cancel callback now and then, and a KeyboardInterrupt raised in it ends the call and goes on to the caller.
-One thread at a time per engine and whatever was opened from it.
+One thread at a time per engine and whatever was opened from it: a call beside another one is a UsageError,
+and so is any call in a process forked from the one that opened it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Any
 
 from gemma_audio_cli import errors
 from gemma_audio_cli.engine._binding import Native, native
-from gemma_audio_cli.engine._native import Callbacks, Cancel, Progress, error_for, new_struct, path_bytes
+from gemma_audio_cli.engine._native import (
+    Callbacks,
+    Cancel,
+    Progress,
+    close_handle,
+    error_for,
+    int32,
+    new_struct,
+    path_bytes,
+)
 from gemma_audio_cli.engine.audio_stream import AudioStream
 from gemma_audio_cli.engine.data import EngineInfo, EngineOptions, SessionOptions, Timings
 from gemma_audio_cli.engine.session import Session
@@ -45,12 +55,12 @@ class Engine:
         self._bytes: dict[int, bytes] = {}
         native_options = n.ffi.new("ga_engine_options *")
         n.lib.ga_engine_defaults(native_options)
-        native_options.n_threads = options.threads
+        native_options.n_threads = int32(options.threads)
         device = n.ffi.new("char[]", options.device.encode()) if options.device else n.ffi.NULL
         native_options.device = device
         native_options.use_repack = int(options.repack)
         layers = options.gpu_layers
-        native_options.n_gpu_layers = n.lib.GA_ALL_THAT_FIT if layers is None else layers
+        native_options.n_gpu_layers = n.lib.GA_ALL_THAT_FIT if layers is None else int32(layers)
         native_options.progress = self._callbacks.progress
         native_options.cancel = self._callbacks.cancel
         handle = n.ffi.new("ga_engine **")
@@ -80,12 +90,19 @@ class Engine:
         return cls(pair.text, pair.mmproj, options)
 
     def close(self) -> None:
-        """Free everything, sessions and streams first. Closing twice is allowed."""
+        """Free everything, sessions and streams first. Closing twice is allowed.
+
+        Raises UsageError from within a callback, and where another thread is inside a call.
+        """
         for child in list(self._children):
             child.close()
-        if self._handle is not None:
-            self._n.lib.ga_engine_close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            try:
+                close_handle(self._n, self._n.lib.ga_engine_close, handle)
+            except errors.UsageError:
+                self._handle = handle
+                raise
 
     def __enter__(self) -> Engine:
         return self

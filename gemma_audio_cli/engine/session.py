@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gemma_audio_cli import errors
+from gemma_audio_cli.engine._native import close_handle, int32
 from gemma_audio_cli.engine.data import Generation, Input, SamplerOptions, SessionOptions
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Session:
         self.options = options
         value = self._n.ffi.new("ga_session_options *")
         self._n.lib.ga_session_defaults(value)
-        value.n_ctx, value.n_seq, value.n_batch = options.n_ctx, options.n_seq, options.n_batch
+        value.n_ctx, value.n_seq = int32(options.n_ctx), int32(options.n_seq)
+        value.n_batch = int32(options.n_batch)
         value.kv_type = _KV_TYPES[options.kv_type]
         value.skip_rows = int(options.skip_rows)
         handle = self._n.ffi.new("ga_session **")
@@ -136,10 +138,14 @@ class Session:
         self._engine.check(status)
 
     def close(self) -> None:
-        """Free it. Closing twice is allowed."""
-        if self._handle is not None:
-            self._n.lib.ga_session_close(self._handle)
-            self._handle = None
+        """Free it. Closing twice is allowed. Raises UsageError while a call is going on."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            try:
+                close_handle(self._n, self._n.lib.ga_session_close, handle)
+            except errors.UsageError:
+                self._handle = handle
+                raise
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gemma_audio_cli.errors import ModelError
+from gemma_audio_cli.errors import EngineError, ModelError
 from gemma_audio_cli.models.gguf_header import Header, Tensor, read_header
 from gemma_audio_cli.models.names import part_paths
 from gemma_audio_cli.models.resolve import ModelPair
@@ -109,7 +109,21 @@ def inspect(pair: ModelPair) -> Report:
             f"{pair.mmproj} gives embeddings of width {gives}, {pair.text} takes {takes}: they do not belong "
             "together; get the projector of this model"
         )
+    if not report.problems:
+        _ask_the_engine(report, pair)
     return report
+
+
+def _ask_the_engine(report: Report, pair: ModelPair) -> None:
+    """What the engine says when it looks at the files as if to open them: numbers, shapes, tokens."""
+    from gemma_audio_cli.engine._native import check_model
+
+    try:
+        check_model(pair.text, pair.mmproj)
+    except ModelError as error:
+        report.problems.append(f"{error}; get another file")
+    except EngineError as error:
+        report.notes.append(f"the engine could not look at the files: {error}")
 
 
 def _headers(paths: Iterable[Path], report: Report) -> list[Header] | None:

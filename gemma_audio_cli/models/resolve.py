@@ -40,6 +40,9 @@ def resolve(
     None) name.
     """
     name = DEMO if model is None else os.fspath(model)
+    for given in (name, mmproj):
+        if given is not None and "\0" in os.fspath(given):
+            raise ModelNotFoundError(f"{os.fspath(given)!r}: no file has a NUL in its name; check the path")
     path = Path(name).expanduser()
     if model is None or name == DEMO or not path.exists():
         pair = _by_name(None if model is None else name)
@@ -134,6 +137,9 @@ def _first_part(path: Path) -> Path:
 
 def _existing(path: str | os.PathLike[str], flag: str) -> Path:
     found = Path(path).expanduser()
+    if found.exists() and not found.is_file():
+        what = "a folder" if found.is_dir() else "no regular file"
+        raise ModelNotFoundError(f"{found} is {what}; name a GGUF file with {flag}")
     if not found.is_file():
         raise ModelNotFoundError(f"no model file {found}; check the path given with {flag}")
     return found

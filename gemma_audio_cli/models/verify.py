@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from gemma_audio_cli.models.resolve import ModelPair
+
 _READ = 1 << 20
 _NAMED = 10
 """Bad tensors that get a line of their own."""
@@ -74,6 +76,16 @@ def verify(path: Path, advance: Callable[[int], None]) -> Iterator[tuple[str, bo
         yield f"{path}: cannot be read: {error.strerror or error}; {_remedy(path)}", False
     if sound:
         yield f"{path.name}: sound; {known}, {len(tensors)} tensors are finite", True
+
+
+def verify_pair(pair: ModelPair) -> Iterator[tuple[str, bool]]:
+    """What the engine cannot use in sound files (numbers, shapes, tokens), as (line, False)."""
+    from gemma_audio_cli.engine._native import check_model
+
+    try:
+        check_model(pair.text, pair.mmproj)
+    except ModelError as error:
+        yield f"{error}; {_remedy(pair.text)}", False
 
 
 _ZEROS = "holds only zeros, which trained weights seldom do"

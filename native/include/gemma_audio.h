@@ -10,8 +10,12 @@
  *   - Every function that can fail returns a ga_status. A handle's last message is copied out by *_error().
  *   - No exception, assertion or abort() crosses this boundary because of a bad file or a bad argument.
  *   - Structs with a `size` field: the caller sets it to sizeof(the struct) (ga_*_defaults does).
- *   - One thread at a time per engine and whatever was opened from it; several engines run in parallel.
- *   - Close sessions and audios before their engine. Closing NULL is allowed.
+ *   - One thread at a time per engine and whatever was opened from it; several engines run in parallel. A call beside another
+ *     one fails with GA_ERROR_INVALID_ARGUMENT. A callback may read (tokens, timings), and must not compute or close.
+ *   - Not across fork(): in the new process every call on an engine of the old one fails.
+ *   - A closed engine lives on until its sessions and audios are closed. Closing NULL is allowed. Closing fails only while a
+ *     call is going on (GA_ERROR_INVALID_ARGUMENT): the handle is then as it was.
+ *   - Where ggml or libllama end the process all the same, it is with one line on stderr and exit code 3.
  *   - Strings are UTF-8. Audio is 16 kHz mono float32 in [-1, 1]; NaN and infinity are refused.
  *
  * This file is also what the Python binding is generated from: it keeps to plain C declarations, and
@@ -89,7 +93,7 @@ enum { GA_ALL_THAT_FIT = -1 };
 
 typedef struct ga_engine_options {
     uint32_t size;
-    int32_t n_threads;             /* 0: one per physical core */
+    int32_t n_threads;             /* at most 512; 0: one per physical core */
     const char * device;           /* a device's name; NULL: the best GPU, else "CPU" */
     int32_t use_repack;            /* 1 (default): let the CPU back end keep matrices in its fastest layout */
     int32_t n_gpu_layers;          /* of the text model, from its first on, that lie on the device; its output matrix
@@ -137,7 +141,12 @@ typedef struct ga_session ga_session;
  * the message is written to error (error_size bytes, always terminated; may be NULL with size 0). */
 GA_API ga_status ga_engine_open(const char * text_path, const char * mmproj_path, const ga_engine_options * options,
                                 ga_engine ** engine, char * error, size_t error_size);
-GA_API void ga_engine_close(ga_engine * engine);
+GA_API ga_status ga_engine_close(ga_engine * engine);
+
+/* Checks two files (mmproj_path may be NULL) as ga_engine_open does, without reading their weights: what passes opens, where
+ * there is memory for it. The message is written as there. */
+GA_API ga_status ga_model_check(const char * text_path, const char * mmproj_path, char * error, size_t error_size);
+
 GA_API ga_status ga_engine_get_info(const ga_engine * engine, ga_engine_info * info);
 
 /* The message of the last failed call on this engine, its audios or its sessions. Returns its length;
@@ -180,7 +189,7 @@ GA_API ga_status ga_mel_pop(ga_mel * mel, float * frames, size_t max_frames, siz
 /* One clip. Samples are pushed in pieces of any size; tokens (25 a second) come out as soon as they are determined,
  * the same for any slicing as for the whole clip at once. finish() ends the clip and gives its last tokens. */
 GA_API ga_status ga_audio_open(ga_engine * engine, ga_audio ** audio);
-GA_API void ga_audio_close(ga_audio * audio);
+GA_API ga_status ga_audio_close(ga_audio * audio);
 GA_API ga_status ga_audio_push(ga_audio * audio, const float * samples, size_t n_samples);
 GA_API ga_status ga_audio_finish(ga_audio * audio);
 
@@ -210,7 +219,7 @@ typedef struct ga_session_options {
 
 GA_API void ga_session_defaults(ga_session_options * options);
 GA_API ga_status ga_session_open(ga_engine * engine, const ga_session_options * options, ga_session ** session);
-GA_API void ga_session_close(ga_session * session);
+GA_API ga_status ga_session_close(ga_session * session);
 
 /* What one sequence gets in one forward call: n new positions appended after its present length. Exactly one of tokens,
  * embeddings ([n][n_embd], as from ga_audio_read) and audio (tokens [audio_first, audio_first + n) of a clip of this

@@ -1,6 +1,7 @@
 // The C interface: the library, engines, vocabulary and timings. Here and in api_*.cpp: checks arguments, calls the C++ objects,
 // turns exceptions into status codes. Nothing else.
 #include "api.h"
+#include "crash.h"
 #include "plugins.h"
 
 #include <mutex>
@@ -28,6 +29,7 @@ void forward_log(ggml_log_level level, const char * text, void *) {
 void quiet_logs_once() {
     static std::once_flag once;
     std::call_once(once, [] {
+        ga::catch_crashes_once();
         llama_log_set(forward_log, nullptr);
         ggml_log_set(forward_log, nullptr);
     });
@@ -66,7 +68,7 @@ const char * ga_status_name(ga_status status) {
 }
 
 int32_t ga_abi_version(void) {
-    return 3;
+    return 4;
 }
 
 void ga_set_log(ga_log_callback callback, void * user_data) {
@@ -125,14 +127,25 @@ ga_status ga_engine_open(const char * text_path, const char * mmproj_path, const
         if (options) {
             require_size(options, "ga_engine_options.size is wrong");
         }
-        *engine = new ga_engine{ga::Engine(text_path, mmproj_path ? mmproj_path : "", options ? *options : defaults)};
+        *engine = new ga_engine(text_path, mmproj_path ? mmproj_path : "", options ? *options : defaults);
     });
     copy_out(message, error, error_size);
     return status;
 }
 
-void ga_engine_close(ga_engine * engine) {
-    delete engine;
+ga_status ga_model_check(const char * text_path, const char * mmproj_path, char * error, size_t error_size) {
+    std::string message;
+    const ga_status status = guarded(message, [&] {
+        quiet_logs_once();
+        require(text_path, "the text model's path is NULL");
+        ga::check_model(text_path, mmproj_path ? mmproj_path : "");
+    });
+    copy_out(message, error, error_size);
+    return status;
+}
+
+ga_status ga_engine_close(ga_engine * engine) {
+    return ga::close_with(engine, [&] { engine->release(); });
 }
 
 ga_status ga_engine_get_info(const ga_engine * engine, ga_engine_info * info) {
@@ -145,7 +158,7 @@ ga_status ga_engine_get_info(const ga_engine * engine, ga_engine_info * info) {
 }
 
 size_t ga_engine_error(const ga_engine * engine, char * text, size_t size) {
-    return copy_out(engine ? engine->engine.last_error : "the engine is NULL", text, size);
+    return copy_out(engine ? engine->error() : "the engine is NULL", text, size);
 }
 
 int64_t ga_engine_metadata(const ga_engine * engine, const char * key, char * text, size_t size) {
@@ -165,10 +178,7 @@ int64_t ga_engine_metadata(const ga_engine * engine, const char * key, char * te
 
 ga_status ga_tokenize(ga_engine * engine, const char * text, size_t n_bytes, int32_t parse_special, int32_t * tokens,
                       size_t capacity, size_t * n_tokens) {
-    if (!engine) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(engine->engine.last_error, [&] {
+    return ga::read_from(engine, [&] {
         require(text || n_bytes == 0, "the text is NULL");
         const auto found = engine->engine.vocab().tokenize(text, n_bytes, parse_special != 0);
         copy_items(found.data(), found.size(), tokens, capacity, n_tokens);
@@ -177,10 +187,7 @@ ga_status ga_tokenize(ga_engine * engine, const char * text, size_t n_bytes, int
 
 ga_status ga_token_bytes(ga_engine * engine, int32_t token, int32_t special, char * bytes, size_t capacity,
                          size_t * n_bytes) {
-    if (!engine) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(engine->engine.last_error, [&] {
+    return ga::read_from(engine, [&] {
         require(engine->engine.vocab().contains(token), "no such token");
         const std::string piece = engine->engine.vocab().bytes(token, special != 0);
         copy_items(piece.data(), piece.size(), bytes, capacity, n_bytes);

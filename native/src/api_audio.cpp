@@ -39,35 +39,26 @@ ga_status ga_mel_pop(ga_mel * mel, float * frames, size_t max_frames, size_t * n
 // ---- audio -------------------------------------------------------------------------------------------
 
 ga_status ga_audio_open(ga_engine * engine, ga_audio ** audio) {
-    if (!engine) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(engine->engine.last_error, [&] {
+    return ga::change(engine, [&] {
         require(audio, "the audio's address is NULL");
         *audio = nullptr;
-        *audio = new ga_audio{engine, ga::AudioClip(engine->engine.encoder(), engine->engine.timings())};
+        *audio = new ga_audio(engine);
     });
 }
 
-void ga_audio_close(ga_audio * audio) {
-    delete audio;
+ga_status ga_audio_close(ga_audio * audio) {
+    return ga::close_with(ga::owner_of(audio), [&] { delete audio; });
 }
 
 ga_status ga_audio_push(ga_audio * audio, const float * samples, size_t n_samples) {
-    if (!audio) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(audio->owner->engine.last_error, [&] {
+    return ga::change(ga::owner_of(audio), [&] {
         require(samples || n_samples == 0, "the samples are NULL");
         audio->clip.push(samples, n_samples);
     });
 }
 
 ga_status ga_audio_finish(ga_audio * audio) {
-    if (!audio) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(audio->owner->engine.last_error, [&] { audio->clip.finish(); });
+    return ga::change(ga::owner_of(audio), [&] { audio->clip.finish(); });
 }
 
 ga_status ga_audio_push_batch(ga_audio * const * audios, const float * const * samples, const size_t * n_samples,
@@ -75,14 +66,11 @@ ga_status ga_audio_push_batch(ga_audio * const * audios, const float * const * s
     if (n_audios == 0) {
         return GA_OK;
     }
-    if (!audios || !audios[0]) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(audios[0]->owner->engine.last_error, [&] {
+    return ga::change(audios ? ga::owner_of(audios[0]) : nullptr, [&] {
         require(samples && n_samples && finish, "an array is NULL");
         std::vector<ga::AudioClip::Push> pushes(n_audios);
         for (size_t i = 0; i < n_audios; i++) {
-            require(audios[i] && audios[i]->owner == audios[0]->owner, "the clips are not of one engine");
+            require(audios[i] && ga::owner_of(audios[i]) == ga::owner_of(audios[0]), "the clips are not of one engine");
             require(samples[i] || n_samples[i] == 0, "the samples are NULL");
             pushes[i] = {&audios[i]->clip, samples[i], n_samples[i], finish[i] != 0};
         }
@@ -95,20 +83,14 @@ size_t ga_audio_count(const ga_audio * audio) {
 }
 
 ga_status ga_audio_read(const ga_audio * audio, int32_t stage, size_t first, size_t n, float * out) {
-    if (!audio) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(audio->owner->engine.last_error, [&] {
+    return ga::read_from(ga::owner_of(audio), [&] {
         require(out || n == 0, "the output is NULL");
         audio->clip.read(stage, first, n, out);
     });
 }
 
 ga_status ga_audio_keep_encoder(ga_audio * audio) {
-    if (!audio) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(audio->owner->engine.last_error, [&] { audio->clip.keep_encoder(); });
+    return ga::change(ga::owner_of(audio), [&] { audio->clip.keep_encoder(); });
 }
 
 } // extern "C"

@@ -1,7 +1,6 @@
 // The C interface: sessions.
 #include "api.h"
 
-using ga::guarded;
 using ga::require;
 using ga::require_size;
 
@@ -18,10 +17,7 @@ void ga_session_defaults(ga_session_options * options) {
 }
 
 ga_status ga_session_open(ga_engine * engine, const ga_session_options * options, ga_session ** session) {
-    if (!engine) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(engine->engine.last_error, [&] {
+    return ga::change(engine, [&] {
         require(session, "the session's address is NULL");
         *session = nullptr;
         ga_session_options defaults;
@@ -29,19 +25,16 @@ ga_status ga_session_open(ga_engine * engine, const ga_session_options * options
         if (options) {
             require_size(options, "ga_session_options.size is wrong");
         }
-        *session = new ga_session{engine, ga::Session(engine->engine, options ? *options : defaults)};
+        *session = new ga_session(engine, options ? *options : defaults);
     });
 }
 
-void ga_session_close(ga_session * session) {
-    delete session;
+ga_status ga_session_close(ga_session * session) {
+    return ga::close_with(ga::owner_of(session), [&] { delete session; });
 }
 
 ga_status ga_session_forward(ga_session * session, const ga_input * inputs, size_t n_inputs) {
-    if (!session) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(session->owner->engine.last_error, [&] {
+    return ga::change(ga::owner_of(session), [&] {
         require(inputs || n_inputs == 0, "the inputs are NULL");
         std::vector<ga::SessionInput> checked(n_inputs);
         for (size_t i = 0; i < n_inputs; i++) {
@@ -49,7 +42,7 @@ ga_status ga_session_forward(ga_session * session, const ga_input * inputs, size
             const float * embeddings = in.embeddings;
             if (in.audio) {
                 require(!in.tokens && !in.embeddings, "an input has more than one source");
-                require(in.audio->owner == session->owner, "the clip is of another engine");
+                require(ga::owner_of(in.audio) == session->owner.get(), "the clip is of another engine");
                 const size_t count = in.audio->clip.count();
                 require(in.audio_first >= 0 && in.n >= 0 && (size_t)in.audio_first <= count &&
                             (size_t)in.n <= count - (size_t)in.audio_first,
@@ -76,10 +69,7 @@ int32_t ga_session_length(const ga_session * session, int32_t seq) {
 }
 
 ga_status ga_session_rewind(ga_session * session, int32_t seq, int32_t n) {
-    if (!session) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(session->owner->engine.last_error, [&] { session->session.rewind(seq, n); });
+    return ga::change(ga::owner_of(session), [&] { session->session.rewind(seq, n); });
 }
 
 void ga_sampler_defaults(ga_sampler_options * options) {
@@ -89,20 +79,14 @@ void ga_sampler_defaults(ga_sampler_options * options) {
 }
 
 ga_status ga_session_sampler(ga_session * session, int32_t seq, const ga_sampler_options * options) {
-    if (!session) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(session->owner->engine.last_error, [&] {
+    return ga::change(ga::owner_of(session), [&] {
         require_size(options, "ga_sampler_options.size is wrong");
         session->session.set_sampler(seq, *options);
     });
 }
 
 ga_status ga_session_sample(ga_session * session, int32_t seq, size_t row, int32_t * token, float * logprob) {
-    if (!session) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(session->owner->engine.last_error, [&] {
+    return ga::change(ga::owner_of(session), [&] {
         require(token, "the token's address is NULL");
         *token = session->session.sample(seq, row, logprob);
     });
@@ -110,10 +94,7 @@ ga_status ga_session_sample(ga_session * session, int32_t seq, size_t row, int32
 
 ga_status ga_session_generate(ga_session * session, ga_generation * generations, size_t n_generations,
                               int32_t return_on_stop, ga_token_callback callback, void * user_data) {
-    if (!session) {
-        return GA_ERROR_INVALID_ARGUMENT;
-    }
-    return guarded(session->owner->engine.last_error, [&] {
+    return ga::change(ga::owner_of(session), [&] {
         require(generations || n_generations == 0, "the generations are NULL");
         ga::Session::TokenCallback told;
         if (callback) {

@@ -123,6 +123,9 @@ void AudioEncoder::encode_group(std::vector<EncoderPart> & parts) {
         runner_->output(encoded, true);
     }
     runner_->compute();
+    if (model_.weights().bytes_mapped() > 0) {
+        model_.weights().check_file();
+    }
 
     int64_t row = 0;
     for (size_t p = 0; p < parts.size(); p++) {

@@ -10,8 +10,12 @@ namespace ga {
 
 namespace {
 
-constexpr int64_t kRawFrame = 640;   // samples of a gemma4ua frame
-constexpr int64_t kMaxLayers = 1024; // more than that is a damaged file
+constexpr int64_t kRawFrame = 640; // samples of a gemma4ua frame
+// Gemma 4 has 12. Each layer keeps three results for the next call, and ggml's allocator ends the process where they leave more
+// than 256 holes in its memory.
+constexpr int64_t kMaxLayers = 64;
+constexpr int64_t kMaxWidth = 1 << 16;
+constexpr int64_t kMaxChannels = 1 << 12;
 constexpr int64_t kMelAfterConvs = Mel::n_bins / 4;
 
 [[noreturn]] void bad_shape(const GgufFile & file, const TensorInfo & info, const std::string & expected) {
@@ -159,8 +163,7 @@ std::vector<float> relative_keys(const std::vector<float> & rel, int64_t width, 
 
 } // namespace
 
-AudioModel::AudioModel(const GgufFile & file, Backend & backend, const std::function<void(float)> & progress)
-    : weights_(file, backend) {
+AudioModel::AudioModel(const GgufFile & file, Backend & backend) : weights_(file, backend) {
     projector_ = read_projector(file);
     if (file.find_int("clip.has_audio_encoder").value_or(1) == 0) {
         fail(GA_ERROR_UNSUPPORTED, "%s: the file has no audio encoder", file.path().c_str());
@@ -184,7 +187,6 @@ AudioModel::AudioModel(const GgufFile & file, Backend & backend, const std::func
         }
     }
     projection = weights_.require(projector.name, {n_encoder_out_, n_embd_out_}, Use::Multiply);
-    weights_.load(progress);
 }
 
 void AudioModel::declare_conformer(const GgufFile & file) {
@@ -195,8 +197,12 @@ void AudioModel::declare_conformer(const GgufFile & file) {
     n_channels_[0] = kernel0.ne[3];
     n_channels_[1] = kernel1.ne[3];
     width_ = linear0.ne[1];
-    if (width_ % 2 != 0) {
-        bad_shape(file, linear0, "an even width");
+    if (width_ % 2 != 0 || width_ > kMaxWidth) {
+        bad_shape(file, linear0, format("an even width of at most %d", static_cast<int>(kMaxWidth)));
+    }
+    if (n_channels_[0] > kMaxChannels || n_channels_[1] > kMaxChannels) {
+        bad_shape(file, n_channels_[0] > kMaxChannels ? kernel0 : kernel1,
+                  format("at most %d channels", static_cast<int>(kMaxChannels)));
     }
     if (linear0.ne[0] != kMelAfterConvs * n_channels_[1]) {
         bad_shape(file, linear0, format("[32 x %lld channels, width]", static_cast<long long>(n_channels_[1])));
@@ -208,14 +214,18 @@ void AudioModel::declare_conformer(const GgufFile & file) {
         }
         n_head_ = width_ / scale.ne[0];
     }
-    const auto stated = file.find_int("clip.audio.attention.head_count");
-    if (n_head_ == 0) {
-        n_head_ = file.get_int("clip.audio.attention.head_count", 1, width_);
+    const std::string heads_key = "clip.audio.attention.head_count";
+    int64_t stated = 0; // not
+    if (n_head_ == 0 || file.has(heads_key)) {
+        stated = file.get_int(heads_key, 1, width_);
     }
-    if ((stated && *stated != n_head_) || width_ % n_head_ != 0) {
-        fail(GA_ERROR_FORMAT, "%s: clip.audio.attention.head_count is %lld, which does not fit a width of %lld%s",
-             file.path().c_str(), static_cast<long long>(stated.value_or(n_head_)), static_cast<long long>(width_),
-             stated && width_ % *stated == 0 ? " and the length of a.blk.0.per_dim_scale.weight" : "");
+    if (n_head_ == 0) {
+        n_head_ = stated;
+    }
+    if ((stated != 0 && stated != n_head_) || width_ % n_head_ != 0) {
+        fail(GA_ERROR_FORMAT, "%s: %s is %lld, which does not fit a width of %lld%s", file.path().c_str(),
+             heads_key.c_str(), static_cast<long long>(stated), static_cast<long long>(width_),
+             stated != 0 && width_ % stated == 0 ? " and the length of a.blk.0.per_dim_scale.weight" : "");
     }
     const int64_t n = count_layers(file);
 

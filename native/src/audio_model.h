@@ -59,8 +59,10 @@ class AudioModel {
     static constexpr int conv_taps = 5;    // of the depthwise convolution
     static constexpr float norm_eps = 1e-6f;
 
-    // Checks and loads the audio tensors of an mmproj file. progress(fraction) may be empty.
-    AudioModel(const GgufFile & file, Backend & backend, const std::function<void(float)> & progress);
+    // Checks the audio tensors of an mmproj file.
+    AudioModel(const GgufFile & file, Backend & backend);
+    // Places the weights and reads them; until then nothing can be computed. progress(fraction) may be empty.
+    void load(const std::function<void(float)> & progress) { weights_.load(progress); }
 
     ga_projector projector() const { return projector_; }
     int64_t n_embd_out() const { return n_embd_out_; }       // width of an embedding: must equal the text model's

@@ -1,72 +1,16 @@
 #include "backend.h"
 
+#include "crash.h"
 #include "plugins.h"
+#include "threads.h"
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <set>
-#include <thread>
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
-#if defined(__APPLE__)
-#include <sys/sysctl.h>
-#endif
 
 namespace ga {
-
-// ---- threads -----------------------------------------------------------------------------------------
-
-#if defined(__linux__)
-
-// Hyper-threads of one core share its vector units and gain nothing in matrix work, so siblings count once.
-int default_thread_count() {
-    cpu_set_t affinity;
-    CPU_ZERO(&affinity);
-    if (sched_getaffinity(0, sizeof(affinity), &affinity) != 0) {
-        return std::max(1u, std::thread::hardware_concurrency());
-    }
-    std::set<std::string> cores;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, &affinity)) {
-            continue;
-        }
-        std::ifstream file(format("/sys/devices/system/cpu/cpu%d/topology/thread_siblings", cpu));
-        std::string siblings;
-        if (!(file >> siblings)) {
-            siblings = std::to_string(cpu);
-        }
-        cores.insert(siblings);
-    }
-    return std::max<int>(1, (int)cores.size());
-}
-
-#elif defined(__APPLE__)
-
-int default_thread_count() {
-    // Performance cores where the machine has two kinds: waiting for slow cores costs more than they add.
-    int n = 0;
-    size_t size = sizeof(n);
-    if (sysctlbyname("hw.perflevel0.physicalcpu", &n, &size, nullptr, 0) == 0 && n > 0) {
-        return n;
-    }
-    size = sizeof(n);
-    if (sysctlbyname("hw.physicalcpu", &n, &size, nullptr, 0) == 0 && n > 0) {
-        return n;
-    }
-    return std::max(1u, std::thread::hardware_concurrency());
-}
-
-#else
-
-int default_thread_count() {
-    return std::max(1u, std::thread::hardware_concurrency());
-}
-
-#endif
 
 // ---- backend -----------------------------------------------------------------------------------------
 
@@ -124,6 +68,7 @@ bool abort_callback(void * data) {
 } // namespace
 
 Backend::Backend(const std::string & device, int n_threads, bool use_repack, CancelCheck cancel) {
+    catch_crashes_once();
     load_plugins_once();
     if (cancel) {
         // Asked before every node of a graph; the caller's check may be slow (Python), so at most 50 times a second.
@@ -138,7 +83,8 @@ Backend::Backend(const std::string & device, int n_threads, bool use_repack, Can
     }
     device_ = find_device(device);
     device_name_ = ggml_backend_dev_name(device_);
-    n_threads_ = n_threads > 0 ? n_threads : default_thread_count();
+    n_threads_ = n_threads != 0 ? n_threads : std::min(default_thread_count(), kMaxThreads);
+    require_threads(n_threads_);
 
     ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
     if (!cpu) {
@@ -234,7 +180,16 @@ bool Backend::can_multiply(ggml_backend_buffer_type_t buft, ggml_type type, int6
 
 // ---- graphs ------------------------------------------------------------------------------------------
 
+// Bytes that ggml's scheduler takes for each node a graph may have: a description and four numbers for each of 30 inputs and
+// their copies, and its tables. It does not look whether it got them.
+static constexpr size_t kSchedulerBytes = 2 * 30 * (sizeof(ggml_tensor) + 4 * sizeof(int)) + 256;
+
 GraphRunner::GraphRunner(Backend & backend, size_t max_nodes) : backend_(backend), max_nodes_(max_nodes) {
+    void * const enough = std::malloc(kSchedulerBytes * max_nodes);
+    std::free(enough);
+    if (!enough) {
+        fail(GA_ERROR_OUT_OF_MEMORY, "no memory for the graph scheduler");
+    }
     memory_.resize(ggml_tensor_overhead() * max_nodes + ggml_graph_overhead_custom(max_nodes, false));
     auto & backends = backend_.backends();
     sched_ = ggml_backend_sched_new(backends.data(), nullptr, (int)backends.size(), max_nodes, /*parallel =*/false,
@@ -320,12 +275,14 @@ void GraphRunner::compute() {
     if (backend_.cancelled()) {
         fail(GA_ERROR_CANCELLED, "cancelled");
     }
+    require_threads(backend_.n_threads());
     if (backend_.multiplies_only()) {
         place_products();
     }
     if (!ggml_backend_sched_alloc_graph(sched_, graph_)) {
         fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for the intermediate results", backend_.device_name().c_str());
     }
+    require_headroom();
     for (const Input & in : inputs_) {
         if (in.tensor->buffer) { // an input the graph turned out not to use has no place
             ggml_backend_tensor_set(in.tensor, in.data, 0, ggml_nbytes(in.tensor));

@@ -72,9 +72,6 @@ class Backend {
 // True for the name of an extra CPU buffer type that weights may be kept in.
 bool is_trusted_layout(const std::string & name);
 
-// One physical core each, within the process's CPU affinity. At least 1.
-int default_thread_count();
-
 // Builds and runs graphs. Use: begin() -> build with ctx() and input() -> output() -> compute() -> read().
 class GraphRunner {
   public:

@@ -23,6 +23,29 @@ std::function<void(float)> progress_part(const ga_engine_options & options, floa
     };
 }
 
+[[noreturn]] void fail_widths(const GgufFile & text, const GgufFile & audio, int64_t takes, int64_t gives) {
+    fail(GA_ERROR_WIDTH_MISMATCH,
+         "%s gives embeddings of width %lld, %s takes %lld: the two files do not belong together", audio.path().c_str(),
+         (long long)gives, text.path().c_str(), (long long)takes);
+}
+
+// The embedding width is what the projector's last matrix says (llama.cpp #24091 went wrong by trusting a key), and has to
+// be the width of the text model's token table.
+void check_widths(const GgufFile & text, const GgufFile & audio) {
+    const TensorInfo * projection = audio.find_tensor("mm.a.input_projection.weight");
+    const TensorInfo * table = text.find_tensor("token_embd.weight");
+    if (projection && table && projection->ne[1] != table->ne[0]) {
+        fail_widths(text, audio, table->ne[0], projection->ne[1]);
+    }
+}
+
+void check_widths(const TextModel & text, const AudioModel & audio, const GgufFile & text_file,
+                  const GgufFile & audio_file) {
+    if (audio.n_embd_out() != text.n_embd) {
+        fail_widths(text_file, audio_file, text.n_embd, audio.n_embd_out());
+    }
+}
+
 } // namespace
 
 Engine::Engine(const std::string & text_path, const std::string & mmproj_path, const ga_engine_options & options)
@@ -31,30 +54,31 @@ Engine::Engine(const std::string & text_path, const std::string & mmproj_path, c
     const Stopwatch watch(timings_.load_s);
     if (!mmproj_path.empty()) {
         audio_file_ = std::make_unique<GgufFile>(mmproj_path);
-        check_widths(); // before anything large is read
-        audio_ = std::make_unique<AudioModel>(*audio_file_, backend_, progress_part(options, 0.0f, 0.2f));
+        check_widths(text_file_, *audio_file_); // before anything large is read
+        audio_ = std::make_unique<AudioModel>(*audio_file_, backend_);
+    }
+    text_ = std::make_unique<TextModel>(text_file_, backend_, options.n_gpu_layers);
+    vocab_ = std::make_unique<Vocab>(text_file_, text_->n_vocab);
+    if (audio_) {
+        check_widths(*text_, *audio_, text_file_, *audio_file_);
+        audio_->load(progress_part(options, 0.0f, 0.2f));
         encoder_ = std::make_unique<AudioEncoder>(*audio_, backend_);
     }
-    text_ = std::make_unique<TextModel>(text_file_, backend_, options.n_gpu_layers, progress_part(options, 0.2f, 1.0f));
-    vocab_ = std::make_unique<Vocab>(text_file_, text_->n_vocab);
-    if (audio_ && audio_->n_embd_out() != text_->n_embd) {
-        fail(GA_ERROR_WIDTH_MISMATCH,
-             "%s gives embeddings of width %lld, %s takes %d: the two files do not belong together",
-             audio_file_->path().c_str(), (long long)audio_->n_embd_out(), text_file_.path().c_str(), text_->n_embd);
-    }
+    text_->load(progress_part(options, 0.2f, 1.0f));
 }
 
-// The embedding width is what the projector's last matrix says (llama.cpp #24091 went wrong by trusting a key), and has to
-// be the width of the text model's token table.
-void Engine::check_widths() const {
-    const TensorInfo * projection = audio_file_->find_tensor("mm.a.input_projection.weight");
-    const TensorInfo * table = text_file_.find_tensor("token_embd.weight");
-    if (projection && table && projection->ne[1] != table->ne[0]) {
-        fail(GA_ERROR_WIDTH_MISMATCH,
-             "%s gives embeddings of width %lld, %s takes %lld: the two files do not belong together",
-             audio_file_->path().c_str(), (long long)projection->ne[1], text_file_.path().c_str(),
-             (long long)table->ne[0]);
+void check_model(const std::string & text_path, const std::string & mmproj_path) {
+    Backend cpu("CPU", 1, /*use_repack =*/true, nullptr);
+    const GgufFile text_file(text_path);
+    const TextModel text(text_file, cpu, GA_ALL_THAT_FIT);
+    check_vocabulary(text_file, text.n_vocab);
+    if (!mmproj_path.empty()) {
+        const GgufFile audio_file(mmproj_path);
+        check_widths(text_file, audio_file);
+        check_widths(text, AudioModel(audio_file, cpu), text_file, audio_file);
+        audio_file.check();
     }
+    text_file.check();
 }
 
 AudioEncoder & Engine::encoder() {

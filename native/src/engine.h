@@ -13,6 +13,10 @@
 
 namespace ga {
 
+// Checks all that opening the two files checks, and reads no weights: what passes opens, given memory. mmproj_path empty: text
+// only. Throws Error.
+void check_model(const std::string & text_path, const std::string & mmproj_path);
+
 class Engine {
   public:
     // mmproj_path empty: text only. Throws Error.
@@ -28,12 +32,7 @@ class Engine {
     const Timings & timings() const { return timings_; }
     void describe(ga_engine_info & info) const;
 
-    // The last error of a call on this engine or anything opened from it.
-    std::string last_error;
-
   private:
-    void check_widths() const;
-
     Backend backend_;
     GgufFile text_file_;
     std::unique_ptr<GgufFile> audio_file_;

@@ -1,222 +1,11 @@
 #include "gguf_file.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <climits>
-#include <cmath>
-#include <cstring>
+#include "gguf_scan.h"
 
-#if defined(_WIN32)
-#define NOMINMAX
-#include <windows.h>
-#else
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#endif
+#include <algorithm>
+#include <cmath>
 
 namespace ga {
-
-// ---- file mapping ------------------------------------------------------------------------------------
-
-#if defined(_WIN32)
-
-static std::wstring wide(const std::string & text) {
-    const int n = MultiByteToWideChar(CP_UTF8, 0, text.data(), (int)text.size(), nullptr, 0);
-    std::wstring out(n, L'\0');
-    MultiByteToWideChar(CP_UTF8, 0, text.data(), (int)text.size(), out.data(), n);
-    return out;
-}
-
-FileMap::FileMap(const std::string & path) {
-    HANDLE file = CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
-    if (file == INVALID_HANDLE_VALUE) {
-        fail(GA_ERROR_IO, "%s: cannot be opened", path.c_str());
-    }
-    LARGE_INTEGER size;
-    GetFileSizeEx(file, &size);
-    size_ = (size_t)size.QuadPart;
-    HANDLE mapping = size_ > 0 ? CreateFileMappingW(file, nullptr, PAGE_READONLY, 0, 0, nullptr) : nullptr;
-    CloseHandle(file);
-    if (size_ == 0) {
-        fail(GA_ERROR_FORMAT, "%s: the file is empty", path.c_str());
-    }
-    data_ = mapping ? (const uint8_t *)MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0) : nullptr;
-    handle_ = mapping;
-    if (!data_) {
-        fail(GA_ERROR_IO, "%s: cannot be mapped into memory", path.c_str());
-    }
-}
-
-FileMap::~FileMap() {
-    if (data_) {
-        UnmapViewOfFile(data_);
-    }
-    if (handle_) {
-        CloseHandle((HANDLE)handle_);
-    }
-}
-
-void FileMap::forget(size_t, size_t) const {}
-
-#else
-
-FileMap::FileMap(const std::string & path) {
-    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        fail(GA_ERROR_IO, "%s: %s", path.c_str(), std::strerror(errno));
-    }
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        fail(GA_ERROR_IO, "%s: not a regular file", path.c_str());
-    }
-    if (st.st_size == 0) {
-        close(fd);
-        fail(GA_ERROR_FORMAT, "%s: the file is empty", path.c_str());
-    }
-    size_ = (size_t)st.st_size;
-    void * addr = mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
-    const int map_errno = errno;
-    close(fd);
-    if (addr == MAP_FAILED) {
-        fail(GA_ERROR_IO, "%s: cannot be mapped into memory (%s)", path.c_str(), std::strerror(map_errno));
-    }
-    data_ = static_cast<const uint8_t *>(addr);
-}
-
-FileMap::~FileMap() {
-    if (data_) {
-        munmap(const_cast<uint8_t *>(data_), size_);
-    }
-}
-
-void FileMap::forget(size_t offset, size_t n) const {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t first = (offset + page - 1) / page * page;
-    const size_t last = std::min(offset + n, size_) / page * page;
-    if (last > first) {
-        madvise(const_cast<uint8_t *>(data_) + first, last - first, MADV_DONTNEED);
-    }
-}
-
-#endif
-
-// ---- a look at the header before ggml's reader, which aborts on a few malformed ones ---------------------
-
-namespace {
-
-class HeaderScan {
-  public:
-    HeaderScan(const uint8_t * data, size_t size, const std::string & path)
-        : p_(data), end_(data + size), path_(path) {}
-
-    void run() {
-        if (end_ - p_ < 4 || std::memcmp(p_, "GGUF", 4) != 0) {
-            fail(GA_ERROR_FORMAT, "%s: not a GGUF file", path_.c_str());
-        }
-        p_ += 4;
-        const uint32_t version = number<uint32_t>();
-        if (version < 2 || version > 3) {
-            fail(GA_ERROR_FORMAT, "%s: GGUF version %u is not supported", path_.c_str(), version);
-        }
-        number<uint64_t>(); // tensors: ggml's reader checks them
-        const uint64_t n_kv = number<uint64_t>();
-        for (uint64_t i = 0; i < n_kv; i++) {
-            const std::string key = string();
-            if (key.empty()) {
-                fail(GA_ERROR_FORMAT, "%s: a metadata key is empty", path_.c_str());
-            }
-            const uint32_t type = number<uint32_t>();
-            if (key == "general.alignment") {
-                check_alignment(type);
-            } else {
-                skip_value(type);
-            }
-        }
-    }
-
-  private:
-    void need(uint64_t n) const {
-        if ((uint64_t)(end_ - p_) < n) {
-            fail(GA_ERROR_FORMAT, "%s: the file ends inside its header: it is truncated or damaged", path_.c_str());
-        }
-    }
-    template <typename T> T number() {
-        need(sizeof(T));
-        T value;
-        std::memcpy(&value, p_, sizeof(T));
-        p_ += sizeof(T);
-        return value;
-    }
-    std::string string() {
-        const uint64_t n = number<uint64_t>();
-        need(n);
-        std::string text(reinterpret_cast<const char *>(p_), (size_t)n);
-        p_ += n;
-        return text;
-    }
-    void check_alignment(uint32_t type) {
-        const uint32_t value = type == GGUF_TYPE_UINT32 ? number<uint32_t>() : 0;
-        if (value == 0 || (value & (value - 1)) != 0) {
-            fail(GA_ERROR_FORMAT, "%s: general.alignment is not a power of two", path_.c_str());
-        }
-    }
-    void skip_value(uint32_t type) {
-        if (type == GGUF_TYPE_STRING) {
-            string();
-        } else if (type == GGUF_TYPE_ARRAY) {
-            const uint32_t of = number<uint32_t>();
-            const uint64_t n = number<uint64_t>();
-            if (of == GGUF_TYPE_STRING) {
-                for (uint64_t i = 0; i < n; i++) {
-                    const uint64_t length = number<uint64_t>();
-                    need(length);
-                    p_ += length;
-                }
-            } else {
-                const uint64_t size = scalar_size(of);
-                need(0);
-                if (n > (uint64_t)(end_ - p_) / size) {
-                    need(UINT64_MAX);
-                }
-                p_ += n * size;
-            }
-        } else {
-            const uint64_t size = scalar_size(type);
-            need(size);
-            p_ += size;
-        }
-    }
-    uint64_t scalar_size(uint32_t type) const {
-        switch (type) {
-        case GGUF_TYPE_UINT8:
-        case GGUF_TYPE_INT8:
-        case GGUF_TYPE_BOOL:
-            return 1;
-        case GGUF_TYPE_UINT16:
-        case GGUF_TYPE_INT16:
-            return 2;
-        case GGUF_TYPE_UINT32:
-        case GGUF_TYPE_INT32:
-        case GGUF_TYPE_FLOAT32:
-            return 4;
-        case GGUF_TYPE_UINT64:
-        case GGUF_TYPE_INT64:
-        case GGUF_TYPE_FLOAT64:
-            return 8;
-        default:
-            fail(GA_ERROR_FORMAT, "%s: a metadata value has the unknown type %u", path_.c_str(), type);
-        }
-    }
-
-    const uint8_t * p_;
-    const uint8_t * end_;
-    const std::string & path_;
-};
-
-} // namespace
 
 // More than that is a damaged file.
 static constexpr int64_t kMaxParts = 1000;
@@ -246,7 +35,7 @@ GgufFile::GgufFile(const std::string & path) : GgufFile(path, OnePart{}) {
 }
 
 GgufFile::GgufFile(const std::string & path, OnePart) : path_(path), map_(path) {
-    HeaderScan(map_.data(), map_.size(), path_).run();
+    scan_header(map_.data(), map_.size(), path_);
     gguf_init_params params = {/*no_alloc =*/true, /*ctx =*/nullptr};
     ctx_.reset(gguf_init_from_buffer(map_.data(), map_.size(), params));
     if (!ctx_) {
@@ -271,6 +60,13 @@ GgufFile::GgufFile(const std::string & path, OnePart) : path_(path), map_(path) 
         info.map = &map_;
         info.data = map_.data() + info.offset;
         tensors_.push_back(std::move(info));
+    }
+}
+
+void GgufFile::check() const {
+    map_.check();
+    for (const auto & part : more_) {
+        part->map_.check();
     }
 }
 
@@ -410,10 +206,13 @@ int64_t GgufFile::get_int(const std::string & key, int64_t min, int64_t max) con
     return *value;
 }
 
-double GgufFile::get_float(const std::string & key) const {
+double GgufFile::get_float(const std::string & key, double min, double max) const {
     const auto value = find_float(key);
     if (!value) {
         fail(GA_ERROR_FORMAT, "%s: the key %s is missing", path_.c_str(), key.c_str());
+    }
+    if (*value < min || *value > max) {
+        fail(GA_ERROR_FORMAT, "%s: %s is %g, not between %g and %g", path_.c_str(), key.c_str(), *value, min, max);
     }
     return *value;
 }
@@ -432,6 +231,11 @@ std::optional<std::pair<gguf_type, size_t>> GgufFile::find_array(const std::stri
         return std::nullopt;
     }
     return std::make_pair(gguf_get_arr_type(ctx_.get(), id), gguf_get_arr_n(ctx_.get(), id));
+}
+
+const void * GgufFile::array_data(const std::string & key) const {
+    const auto array = find_array(key);
+    return array && array->first != GGUF_TYPE_STRING ? gguf_get_arr_data(ctx_.get(), key_id(key)) : nullptr;
 }
 
 std::vector<int64_t> GgufFile::find_int_array(const std::string & key) const {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "error.h"
+#include "file_map.h"
 
 #include "ggml.h"
 #include "gguf.h"
@@ -21,25 +22,6 @@
 #include <vector>
 
 namespace ga {
-
-// A read-only mapping of a whole file (or, where the system cannot map, a copy of it).
-class FileMap {
-  public:
-    explicit FileMap(const std::string & path);
-    ~FileMap();
-    FileMap(const FileMap &) = delete;
-    FileMap & operator=(const FileMap &) = delete;
-
-    const uint8_t * data() const { return data_; }
-    size_t size() const { return size_; }
-    // Tells the system that [offset, offset + n) is not needed any more; the pages can be read again later.
-    void forget(size_t offset, size_t n) const;
-
-  private:
-    const uint8_t * data_ = nullptr;
-    size_t size_ = 0;
-    void * handle_ = nullptr; // Windows: the mapping object
-};
 
 struct TensorInfo {
     std::string name;
@@ -61,6 +43,8 @@ class GgufFile {
     explicit GgufFile(const std::string & path);
 
     const std::string & path() const { return path_; }
+    // Throws GA_ERROR_IO where one of its files was cut short or written over since it was opened.
+    void check() const;
 
     bool has(const std::string & key) const;
     // Integers of any width and sign are accepted where a number fits; otherwise GA_ERROR_FORMAT.
@@ -68,12 +52,14 @@ class GgufFile {
     std::optional<double> find_float(const std::string & key) const;
     std::optional<std::string> find_string(const std::string & key) const;
     int64_t get_int(const std::string & key, int64_t min, int64_t max) const;
-    double get_float(const std::string & key) const;
+    double get_float(const std::string & key, double min, double max) const;
     std::string get_string(const std::string & key) const;
     // One value for all n, or an array of exactly n (integers or booleans).
     std::vector<int64_t> get_ints(const std::string & key, size_t n, int64_t min, int64_t max) const;
     // Element type and length of an array, or nullopt where the key is absent or no array.
     std::optional<std::pair<gguf_type, size_t>> find_array(const std::string & key) const;
+    // The values of an array of numbers, as they are stored; nullptr where there is none.
+    const void * array_data(const std::string & key) const;
     std::vector<int64_t> find_int_array(const std::string & key) const;
     // Views into the file's own memory; empty where the key is absent or no array of strings.
     std::vector<std::string_view> find_string_array(const std::string & key) const;

@@ -291,6 +291,7 @@ void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & 
         runner_.output(x, false); // nothing is read, but with skipping off every layer runs
     }
     runner_.compute();
+    model_.weights().check_file(); // tables are looked up, and some matrices multiplied, where the file is mapped
     if (result) {
         const size_t old_size = logits.size();
         logits.resize(old_size + (size_t)n_wanted * (size_t)model_.n_vocab);

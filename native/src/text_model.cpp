@@ -9,11 +9,15 @@ namespace ga {
 
 namespace {
 
-// Bounds that keep hostile numbers from overflowing products of them; far beyond any real model.
-constexpr int64_t kMaxLayers = 1024;
+// Bounds that keep hostile numbers from overflowing products of them, or from ggml's assertions; far beyond any real model.
+constexpr int64_t kMaxLayers = 512;
 constexpr int64_t kMaxWidth = 1 << 18;
+constexpr int64_t kMaxVocab = 1 << 24;
 constexpr int64_t kMaxHeads = 1024;
 constexpr int64_t kMaxHeadDim = 4096;
+constexpr double kMaxEpsilon = 1;
+constexpr double kMaxSoftCap = 1e6;
+constexpr double kMinRopeBase = 1, kMaxRopeBase = 1e12;
 
 // NVFP4 files may hold a second scale of each matrix. Products without it give words, but wrong ones.
 void refuse_second_scales(const GgufFile & file) {
@@ -29,9 +33,7 @@ void refuse_second_scales(const GgufFile & file) {
 
 } // namespace
 
-TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted,
-                     const std::function<void(float)> & progress)
-    : weights_(file, backend) {
+TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted) : weights_(file, backend) {
     read_numbers(file);
     refuse_second_scales(file);
     const int64_t width = n_embd;
@@ -80,7 +82,6 @@ TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted,
         place(il);
         declare_layer(file, il);
     }
-    weights_.load(progress);
 }
 
 void TextModel::read_numbers(const GgufFile & file) {
@@ -96,8 +97,9 @@ void TextModel::read_numbers(const GgufFile & file) {
     n_layer = (int)file.get_int("gemma4.block_count", 1, kMaxLayers);
     n_embd = (int)file.get_int("gemma4.embedding_length", 1, kMaxWidth);
     n_ctx_train = (int)file.get_int("gemma4.context_length", 1, INT32_MAX);
-    norm_eps = (float)file.get_float("gemma4.attention.layer_norm_rms_epsilon");
-    logit_softcap = (float)file.find_float("gemma4.final_logit_softcapping").value_or(30.0);
+    norm_eps = (float)file.get_float("gemma4.attention.layer_norm_rms_epsilon", 0, kMaxEpsilon);
+    const std::string cap_key = "gemma4.final_logit_softcapping";
+    logit_softcap = file.has(cap_key) ? (float)file.get_float(cap_key, 0, kMaxSoftCap) : 30.0f;
     n_ple = file.has("gemma4.embedding_length_per_layer_input")
                 ? (int)file.get_int("gemma4.embedding_length_per_layer_input", 0, kMaxWidth)
                 : 0;
@@ -105,7 +107,8 @@ void TextModel::read_numbers(const GgufFile & file) {
     if (!table) {
         fail(GA_ERROR_FORMAT, "%s: the tensor token_embd.weight is missing", path);
     }
-    if (table->ne[0] != n_embd || table->ne[2] != 1 || table->ne[3] != 1 || table->ne[1] > INT32_MAX) {
+    if (table->ne[0] != n_embd || table->ne[2] != 1 || table->ne[3] != 1 || table->ne[1] < 1 ||
+        table->ne[1] > kMaxVocab) {
         fail(GA_ERROR_FORMAT, "%s: token_embd.weight has shape %s, expected [%d, vocabulary]", path,
              table->shape().c_str(), n_embd);
     }
@@ -139,10 +142,8 @@ void TextModel::read_numbers(const GgufFile & file) {
         if (k.head_dim % 2 != 0 || k.n_rot % 2 != 0) {
             fail(GA_ERROR_FORMAT, "%s: head and rotation sizes must be even", path);
         }
-        k.rope_base = (float)file.find_float("gemma4.rope.freq_base" + suffix).value_or(default_base);
-        if (!(k.rope_base > 0)) {
-            fail(GA_ERROR_FORMAT, "%s: gemma4.rope.freq_base%s is not positive", path, suffix.c_str());
-        }
+        const std::string base_key = "gemma4.rope.freq_base" + suffix;
+        k.rope_base = (float)(file.has(base_key) ? file.get_float(base_key, kMinRopeBase, kMaxRopeBase) : default_base);
         return k;
     };
     const Kind kinds[2] = {kind("", 1e6), kind("_swa", 1e4)};

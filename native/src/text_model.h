@@ -50,8 +50,10 @@ struct TextLayer {
 
 class TextModel {
   public:
-    // Reads and checks the whole file's structure, then loads. n_gpu_layers: as in ga_engine_options. Throws Error.
-    TextModel(const GgufFile & file, Backend & backend, int n_gpu_layers, const std::function<void(float)> & progress);
+    // Reads and checks the whole file's structure. n_gpu_layers: as in ga_engine_options. Throws Error.
+    TextModel(const GgufFile & file, Backend & backend, int n_gpu_layers);
+    // Places the weights and reads them; until then nothing can be computed. progress(fraction) may be empty.
+    void load(const std::function<void(float)> & progress) { weights_.load(progress); }
 
     int n_embd = 0;
     int n_vocab = 0;

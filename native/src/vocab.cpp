@@ -1,5 +1,7 @@
 #include "vocab.h"
 
+#include "gguf.h"
+
 #include <algorithm>
 #include <string_view>
 #include <unordered_set>
@@ -8,54 +10,139 @@ namespace ga {
 
 namespace {
 
-void check_array(const GgufFile & file, const char * key, gguf_type type, size_t n, bool required) {
+constexpr const char * kModel = "tokenizer.ggml.model";
+constexpr const char * kTokens = "tokenizer.ggml.tokens";
+constexpr const char * kMerges = "tokenizer.ggml.merges";
+constexpr const char * kScores = "tokenizer.ggml.scores";
+constexpr const char * kTypes = "tokenizer.ggml.token_type";
+constexpr const char * kSuppressed = "tokenizer.ggml.suppress_tokens";
+constexpr const char * kIds[] = {"tokenizer.ggml.bos_token_id",     "tokenizer.ggml.eos_token_id",
+                                 "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
+                                 "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.padding_token_id"};
+
+// Types of tokens in a file: 0 is none, the others are libllama's.
+constexpr int64_t kMaxType = 6;
+constexpr int64_t kByteType = 6;
+
+// n 0: any number of values.
+bool check_array(const GgufFile & file, const char * key, gguf_type type, size_t n, bool required) {
     const auto array = file.find_array(key);
     if (!array && !file.has(key) && !required) {
-        return;
+        return false;
     }
     if (!array || array->first != type || (n > 0 && array->second != n)) {
-        fail(GA_ERROR_FORMAT, "%s: %s is missing or not an array of %zu %s values", file.path().c_str(), key, n,
-             gguf_type_name(type));
+        const std::string count = n > 0 ? std::to_string(n) + " " : "";
+        fail(GA_ERROR_FORMAT, "%s: %s is missing or not an array of %s%s values", file.path().c_str(), key,
+             count.c_str(), gguf_type_name(type));
+    }
+    return true;
+}
+
+// libllama asserts that no two tokens are written alike, and gives empty ones a name of its own.
+void check_words(const GgufFile & file) {
+    const auto tokens = file.find_string_array(kTokens);
+    std::vector<std::string> names; // of the empty ones
+    std::unordered_set<std::string_view> seen;
+    seen.reserve(tokens.size());
+    for (size_t i = 0; i < tokens.size(); i++) {
+        if (tokens[i].empty()) {
+            names.push_back("[EMPTY_" + std::to_string(i) + "]");
+        } else if (!seen.insert(tokens[i]).second) {
+            fail(GA_ERROR_FORMAT, "%s: %s holds the same token twice", file.path().c_str(), kTokens);
+        }
+    }
+    for (const std::string & name : names) {
+        if (seen.count(name) > 0) {
+            fail(GA_ERROR_FORMAT, "%s: %s holds an empty token, and another one spelled %s", file.path().c_str(),
+                 kTokens, name.c_str());
+        }
     }
 }
 
-void check_token_id(const GgufFile & file, const char * key, int64_t n_vocab) {
-    if (file.has(key)) {
-        file.get_int(key, 0, n_vocab - 1);
+bool is_byte(std::string_view word) {
+    const auto is_hex = [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F') || (c >= 'a' && c <= 'f');
+    };
+    return word.size() == 6 && word.substr(0, 3) == "<0x" && is_hex(word[3]) && is_hex(word[4]) && word[5] == '>';
+}
+
+void check_types(const GgufFile & file) {
+    const auto types = file.find_int_array(kTypes);
+    const auto tokens = file.find_string_array(kTokens);
+    for (size_t i = 0; i < types.size(); i++) {
+        if (types[i] < 0 || types[i] > kMaxType) {
+            fail(GA_ERROR_FORMAT, "%s: %s holds %lld, which is no type of a token", file.path().c_str(), kTypes,
+                 (long long)types[i]);
+        }
+        if (types[i] == kByteType && !is_byte(tokens[i])) {
+            fail(GA_ERROR_FORMAT, "%s: token %zu is a byte by its type, but is not spelled like <0x0A>",
+                 file.path().c_str(), i);
+        }
     }
+}
+
+struct GgufDeleter {
+    void operator()(gguf_context * keys) const { gguf_free(keys); }
+};
+using Keys = std::unique_ptr<gguf_context, GgufDeleter>;
+
+void copy_strings(const GgufFile & file, const char * key, gguf_context * to) {
+    std::vector<const char *> texts;
+    for (const std::string_view text : file.find_string_array(key)) {
+        texts.push_back(text.data()); // gguf's strings end with a zero
+    }
+    gguf_set_arr_str(to, key, texts.data(), texts.size());
+}
+
+// What libllama needs to know of a file that was checked.
+Keys vocabulary_keys(const GgufFile & file) {
+    Keys keys(gguf_init_empty());
+    gguf_set_val_str(keys.get(), "general.architecture", "gemma4");
+    gguf_set_val_str(keys.get(), kModel, "gemma4");
+    copy_strings(file, kTokens, keys.get());
+    copy_strings(file, kMerges, keys.get());
+    for (const char * key : {kScores, kTypes, kSuppressed}) {
+        if (const auto array = file.find_array(key)) {
+            gguf_set_arr_data(keys.get(), key, array->first, file.array_data(key), array->second);
+        }
+    }
+    for (const char * key : kIds) {
+        if (const auto id = file.find_int(key)) {
+            gguf_set_val_u32(keys.get(), key, (uint32_t)*id);
+        }
+    }
+    return keys;
 }
 
 } // namespace
 
-Vocab::Vocab(const GgufFile & file, int n_vocab) {
-    const std::string kind = file.get_string("tokenizer.ggml.model");
+void check_vocabulary(const GgufFile & file, int n_vocab) {
+    const std::string kind = file.get_string(kModel);
     if (kind != "gemma4") {
-        fail(GA_ERROR_UNSUPPORTED, "%s: tokenizer.ggml.model is %s, expected gemma4", file.path().c_str(),
-             kind.c_str());
+        fail(GA_ERROR_UNSUPPORTED, "%s: %s is %s, expected gemma4", file.path().c_str(), kModel, kind.c_str());
     }
-    check_array(file, "tokenizer.ggml.tokens", GGUF_TYPE_STRING, (size_t)n_vocab, true);
-    check_array(file, "tokenizer.ggml.merges", GGUF_TYPE_STRING, 0, true);
-    check_array(file, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, (size_t)n_vocab, false);
-    check_array(file, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, (size_t)n_vocab, false);
-    // libllama asserts that no two tokens are written alike.
-    const auto tokens = file.find_string_array("tokenizer.ggml.tokens");
-    std::unordered_set<std::string_view> seen;
-    seen.reserve(tokens.size());
-    for (const std::string_view token : tokens) {
-        if (!token.empty() && !seen.insert(token).second) {
-            fail(GA_ERROR_FORMAT, "%s: tokenizer.ggml.tokens holds the same token twice", file.path().c_str());
+    check_array(file, kTokens, GGUF_TYPE_STRING, (size_t)n_vocab, true);
+    check_array(file, kMerges, GGUF_TYPE_STRING, 0, true);
+    check_array(file, kScores, GGUF_TYPE_FLOAT32, (size_t)n_vocab, false);
+    check_array(file, kSuppressed, GGUF_TYPE_INT32, 0, false);
+    check_words(file);
+    if (check_array(file, kTypes, GGUF_TYPE_INT32, (size_t)n_vocab, false)) {
+        check_types(file);
+    }
+    for (const char * key : kIds) {
+        if (file.has(key)) {
+            file.get_int(key, 0, n_vocab - 1);
         }
     }
-    for (const char * key :
-         {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-          "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.padding_token_id"}) {
-        check_token_id(file, key, n_vocab);
-    }
+}
 
+Vocab::Vocab(const GgufFile & file, int n_vocab) {
+    check_vocabulary(file, n_vocab);
     llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
     params.n_gpu_layers = 0;
-    model_.reset(llama_model_load_from_file(file.path().c_str(), params));
+    const Keys keys = vocabulary_keys(file);
+    model_.reset(llama_model_init_from_user(keys.get(), nullptr, nullptr, params));
     if (!model_) {
         fail(GA_ERROR_FORMAT, "%s: the vocabulary cannot be read", file.path().c_str());
     }

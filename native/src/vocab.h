@@ -1,4 +1,8 @@
-// Words and tokens: libllama's vocabulary of the text model (loaded without weights).
+// Words and tokens: libllama's vocabulary, made from the text model's token arrays.
+//
+// libllama never sees the file. It asserts or throws on some of what a file may say, reads the parts of a split model in its own
+// way, and would have to find the same file again that was checked here; so it is given a set of keys that holds the vocabulary
+// and nothing else, each of them checked.
 #pragma once
 
 #include "gguf_file.h"
@@ -11,9 +15,13 @@
 
 namespace ga {
 
+// Checks the token arrays as Vocab does, and makes nothing. n_vocab: rows of the token table. Throws GA_ERROR_FORMAT or
+// GA_ERROR_UNSUPPORTED naming file and key.
+void check_vocabulary(const GgufFile & file, int n_vocab);
+
 class Vocab {
   public:
-    // Checks the file's token arrays, then lets libllama read them. n_vocab: rows of the token table.
+    // Throws as check_vocabulary.
     Vocab(const GgufFile & file, int n_vocab);
 
     const llama_vocab * get() const { return vocab_; }

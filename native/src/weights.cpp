@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <system_error>
 #include <thread>
 
@@ -33,7 +34,7 @@ std::string shape_text(const std::initializer_list<int64_t> & shape) {
 // Converts n values (a multiple of the block size) of any type that ggml can read.
 void to_f32(ggml_type type, const void * data, float * out, int64_t n) {
     if (type == GGML_TYPE_F32) {
-        std::copy_n(static_cast<const float *>(data), n, out);
+        std::memcpy(out, data, (size_t)n * sizeof(float)); // the file need not keep them aligned
     } else {
         ggml_get_type_traits(type)->to_float(data, out, n);
     }
@@ -328,6 +329,7 @@ void WeightSet::load(const std::function<void(float)> & progress) {
             progress((float)((double)done / (double)total));
         }
     }
+    file_.check();
 }
 
 } // namespace ga

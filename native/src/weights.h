@@ -50,8 +50,12 @@ class WeightSet {
     // Where what is declared from now on lies: the device, unless told otherwise.
     void set_side(const Side & side) { side_ = &side; }
 
-    // Places and fills everything declared. progress(fraction) may be empty.
+    // Places and fills everything declared. progress(fraction) may be empty. Throws as check_file() where the file changed
+    // meanwhile.
     void load(const std::function<void(float)> & progress);
+
+    // Throws GA_ERROR_IO where the file was cut short or written over since it was opened.
+    void check_file() const { file_.check(); }
 
     size_t bytes_resident() const { return bytes_resident_; }
     size_t bytes_mapped() const { return bytes_mapped_; }

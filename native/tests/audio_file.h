@@ -187,7 +187,9 @@ struct Engine {
     ga::AudioEncoder encoder;
 
     explicit Engine(const std::string & path, ga::CancelCheck cancel = {})
-        : file(path), backend("CPU", 1, true, std::move(cancel)), model(file, backend, {}), encoder(model, backend) {}
+        : file(path), backend("CPU", 1, true, std::move(cancel)), model(file, backend), encoder(model, backend) {
+        model.load({});
+    }
 };
 
 inline std::vector<float> random_frames(int64_t n, int64_t width, unsigned seed) {

@@ -32,7 +32,8 @@ void test_wrong_types_are_errors() {
     CHECK(thrown([&] { gguf.get_string("gemma4.block_count"); }) == GA_ERROR_FORMAT, "a number read as a string");
     CHECK(thrown([&] { gguf.get_int("gemma4.block_count", 7, 9); }) == GA_ERROR_FORMAT, "out of range");
     CHECK(thrown([&] { gguf.get_int("missing", 0, 9); }) == GA_ERROR_FORMAT, "a missing key");
-    CHECK(thrown([&] { gguf.get_float("tokenizer.ggml.tokens"); }) == GA_ERROR_FORMAT, "an array read as a number");
+    CHECK(thrown([&] { gguf.get_float("tokenizer.ggml.tokens", 0, 1); }) == GA_ERROR_FORMAT,
+          "an array read as a number");
     CHECK(thrown([&] { gguf.get_ints("gemma4.attention.sliding_window_pattern", 5, 0, 1); }) == GA_ERROR_FORMAT,
           "an array of another length");
 }

@@ -1,0 +1,119 @@
+"""Too little memory, too few threads, too many: one line and code 3, no debugger, nothing on stdout."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBC = ctypes.CDLL(None)
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
+
+
+def limited(environment, tmp_path, arguments, limits: str, *, user: int | None = None):
+    """Runs gemma-audio under a shell's `ulimit`s; perhaps counted as another user's, for root has no limit of
+    processes.
+    """
+    command = [
+        "sh",
+        "-c",
+        f'{limits}; exec "$0" -m gemma_audio_cli "$@"',
+        sys.executable,
+        *map(str, arguments),
+    ]
+
+    def leave() -> None:
+        if user is not None:
+            drop, resource, admin = 24, 24, 21  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE, CAP_SYS_ADMIN
+            for capability in (resource, admin):
+                LIBC.prctl(drop, capability, 0, 0, 0)
+            os.setresuid(user, 0, 0)  # its files are still read as root's: Python may lie in root's home
+
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, preexec_fn=leave,
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT), "GEMMA_AUDIO_THREADS": "4", "HOME": str(tmp_path)},
+    )  # fmt: skip
+
+
+def one_line(done) -> None:
+    assert (done.returncode, done.stdout) == (3, ""), (done.returncode, done.stdout, done.stderr)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gemma-audio: error: ")
+
+
+@pytest.mark.parametrize("threads", ["513", "100000", "2147483647", "99999999999", "9" * 40])
+def test_more_threads_than_the_engine_runs(cli, tiny_model, recording, threads):
+    done = cli("transcribe", "-q", "-t", threads, "-m", tiny_model.text, recording)
+    assert (done.code, done.out, len(done.err.splitlines())) == (3, "", 1), done.err
+    assert "512" in done.err
+
+
+def test_the_most_threads_work(cli, tiny_model, recording):
+    one = cli("transcribe", "-q", "-t", "1", "-m", tiny_model.text, recording)
+    many = cli("transcribe", "-q", "-t", "64", "-m", tiny_model.text, recording)
+    assert (many.code, many.out) == (one.code, one.out), many.err
+
+
+def test_less_and_less_memory(environment, tiny_model, recording, tmp_path):
+    """From a limit where nothing can start to one where all is well: it works or ends with one line."""
+    seen = set()
+    for megabytes in (40, 90, 140, 170, 200, 230, 260, 290, 350, 500, 4000):
+        arguments = ("transcribe", "-q", "-m", tiny_model.text, recording)
+        done = limited(environment, tmp_path, arguments, f"ulimit -v {megabytes << 10}")
+        seen.add(done.returncode)
+        if done.returncode == 0:
+            assert done.stdout.strip()
+            assert done.stderr == ""
+        else:
+            one_line(done)
+    assert seen == {0, 3}
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to become another user"
+)
+def test_fewer_and_fewer_processes(environment, tiny_model, recording, tmp_path):
+    seen = set()
+    for processes in (1, 2, 3, 4, 50):
+        arguments = ("transcribe", "-q", "-m", tiny_model.text, recording)
+        done = limited(environment, tmp_path, arguments, f"ulimit -u {processes}", user=61234)
+        seen.add(done.returncode)
+        if done.returncode == 0:
+            assert done.stdout.strip()
+            assert done.stderr == ""
+        else:
+            one_line(done)
+    assert seen == {0, 3}
+
+
+def test_the_last_net(environment, tmp_path):
+    """What ggml ends the process with: one line, code 3, no debugger, though one is there."""
+    debugger = tmp_path / "bin" / "gdb"
+    debugger.parent.mkdir()
+    debugger.write_text('#!/bin/sh\necho the debugger was started\ntouch "$(dirname "$0")/started"\n')
+    debugger.chmod(0o755)
+    program = (
+        "import ctypes, sys, pathlib\n"
+        "from gemma_audio_cli.engine._binding import native\n"
+        "n = native(); n.lib.ga_device_count()\n"
+        "import gemma_audio_cli.engine._binding as b\n"
+        "ggml = next(line.split()[-1] for line in open('/proc/self/maps') if 'libggml-base' in line)\n"
+        "lib = ctypes.CDLL(ggml)\n"
+        "lib.ggml_abort(b'/a/folder/of/a/build/ggml.c', 12, b'GGML_ASSERT(%s) failed', b'x\\ny')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        env={k: v for k, v in environment.items() if k != "GGML_NO_BACKTRACE"}
+        | {"PATH": f"{debugger.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    one_line(done)
+    assert "ggml.c:12: GGML_ASSERT(x y) failed" in done.stderr
+    assert "/a/folder" not in done.stderr
+    assert not (debugger.parent / "started").exists()
