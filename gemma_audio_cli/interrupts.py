@@ -20,10 +20,12 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
-    from typing import NoReturn
+    from types import CodeType, FrameType, TracebackType
+    from typing import Any, NoReturn, TypeVar
 
     from typing_extensions import Self
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
 
 INTERRUPTED = 130
 READER_GONE = 141
@@ -37,6 +39,7 @@ class _Interrupts:
     working = False
     told = False
     takes: Callable[[], bool] | None = None
+    called_from_c: set[CodeType] = set()  # noqa: RUF012 - there is one of this class
 
 
 _now = _Interrupts()
@@ -113,10 +116,18 @@ class Taking:
         _now.takes = None
 
 
+def called_from_c(function: Function) -> Function:
+    """For a function that C code calls and that keeps what is raised in what it calls: nothing is raised in
+    its own lines, from where it would get into the C code.
+    """
+    _now.called_from_c.add(function.__code__)
+    return function
+
+
 def _handle(_number: int, frame: FrameType | None) -> None:
     if not _now.working:
         end()
-    if _is_importing(frame):
+    if _is_importing(frame) or (frame is not None and frame.f_code in _now.called_from_c):
         _again()
         return
     if _now.takes is not None and _now.takes():

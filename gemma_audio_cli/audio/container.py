@@ -18,6 +18,7 @@ from gemma_audio_cli.audio.promise import id3_length
 from gemma_audio_cli.audio.reader import Floats, Notice, cut_short, damaged, drop, reason, unreadable
 from gemma_audio_cli.audio.tracks import Track, chosen, listed
 from gemma_audio_cli.errors import AudioError
+from gemma_audio_cli.interrupts import called_from_c
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -65,18 +66,31 @@ class _Feed:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._failure: BaseException | None = None
-        self.tell = stream.tell
 
+    @called_from_c
     def seekable(self) -> bool:
         return self._stream.seekable
 
+    @called_from_c
+    def tell(self) -> int:
+        try:
+            return self._stream.tell()
+        except BaseException as error:
+            self._failure = error
+            return -1
+
+    @called_from_c
     def seek(self, offset: int, whence: int = 0) -> int:
         """The new position; -1 where there can be none, which a damaged file may ask for."""
         try:
             return self._stream.seek(offset, whence)
         except (OSError, OverflowError, ValueError):
             return -1
+        except BaseException as error:
+            self._failure = error
+            return -1
 
+    @called_from_c
     def read(self, count: int) -> bytes:
         if self._failure is not None:
             return b""
@@ -249,7 +263,7 @@ class ContainerReader:
             raise cut_short(self._name, at, promised)
 
     def _promised(self) -> tuple[int | None, float]:
-        """(frames that the track has by the file's word, seconds of it that may be lacking); None: not said."""
+        """(frames the track has by the file's word, seconds of it that may be lacking); None: not said."""
         if self._kind in _COUNTED:
             return (self.frames if self._track.duration else None), 0.25
         if self._kind != "matroska":

@@ -36,11 +36,14 @@ class FileMap {
     std::string path_;
     const uint8_t * data_ = nullptr;
     size_t size_ = 0;
-    void * handle_ = nullptr; // Windows: the mapping object
-    // Elsewhere: the file, when it was last written, and the place where lost pages are noted.
+#if defined(_WIN32)
+    void * handle_ = nullptr; // the mapping object
+#else
+    // The file, when it was last written, and the place where lost pages are noted.
     int file_ = -1;
     int64_t seconds_ = 0, nanoseconds_ = 0;
     GuardedRange * range_ = nullptr;
+#endif
 };
 
 } // namespace ga

@@ -97,6 +97,17 @@ def test_in_an_import_it_waits_for_its_end(environment, tmp_path):
     assert (code, err) == (130, LINE)
 
 
+def test_in_a_function_that_c_code_calls_it_waits_for_its_end(environment):
+    """What is raised there would be printed by the library, and forgotten."""
+    what = (
+        "exec('@interrupts.called_from_c\\n"
+        "def read(): signal.raise_signal(signal.SIGINT); print(1)', globals());"
+        "sorted([1], key=lambda _: read())"
+    )
+    code, out, err = run(WORK.format(what=what), environment)
+    assert (code, out, err) == (130, "1\ncaught\n", LINE)
+
+
 def test_two_are_one_line(start, tmp_path):
     sound = interrupts.make_sound(tmp_path)
     child = start("transcribe", "-q", "-m", "demo", sound)
