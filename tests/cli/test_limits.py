@@ -10,28 +10,25 @@ from pathlib import Path
 
 import pytest
 
+resource = pytest.importorskip("resource")
+
 LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
 
 
-def limited(environment, tmp_path, arguments, limits: str, *, user: int | None = None):
-    """Runs gemma-audio under a shell's `ulimit`s; perhaps counted as another user's, for root has no limit of
+def limited(environment, tmp_path, arguments, kind: int, limit: int, *, user: int | None = None):
+    """Runs gemma-audio under a limit; perhaps counted as another user's, for root has no limit of
     processes.
     """
-    command = [
-        "sh",
-        "-c",
-        f'{limits}; exec "$0" -m gemma_audio_cli "$@"',
-        sys.executable,
-        *map(str, arguments),
-    ]
+    command = [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)]
 
     def leave() -> None:
+        resource.setrlimit(kind, (limit, limit))
         if user is not None:
-            drop, resource, admin = 24, 24, 21  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE, CAP_SYS_ADMIN
-            for capability in (resource, admin):
+            drop, resources, admin = 24, 24, 21  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE, CAP_SYS_ADMIN
+            for capability in (resources, admin):
                 LIBC.prctl(drop, capability, 0, 0, 0)
             os.setresuid(user, 0, 0)  # its files are still read as root's: Python may lie in root's home
 
@@ -66,7 +63,7 @@ def test_less_and_less_memory(environment, tiny_model, recording, tmp_path):
     seen = set()
     for megabytes in (40, 90, 140, 170, 200, 230, 260, 290, 350, 500, 4000):
         arguments = ("transcribe", "-q", "-m", tiny_model.text, recording)
-        done = limited(environment, tmp_path, arguments, f"ulimit -v {megabytes << 10}")
+        done = limited(environment, tmp_path, arguments, resource.RLIMIT_AS, megabytes << 20)
         seen.add(done.returncode)
         if done.returncode == 0:
             assert done.stdout.strip()
@@ -83,7 +80,7 @@ def test_fewer_and_fewer_processes(environment, tiny_model, recording, tmp_path)
     seen = set()
     for processes in (1, 2, 3, 4, 50):
         arguments = ("transcribe", "-q", "-m", tiny_model.text, recording)
-        done = limited(environment, tmp_path, arguments, f"ulimit -u {processes}", user=61234)
+        done = limited(environment, tmp_path, arguments, resource.RLIMIT_NPROC, processes, user=61234)
         seen.add(done.returncode)
         if done.returncode == 0:
             assert done.stdout.strip()

@@ -4,6 +4,8 @@ as sound.
 
 from __future__ import annotations
 
+import faulthandler
+import mmap
 import os
 import shutil
 import signal
@@ -240,15 +242,14 @@ def test_a_bus_error_of_somebody_else_still_ends_the_process(tiny_model, tmp_pat
     pid = os.fork()
     if pid == 0:
         try:
+            faulthandler.disable()
             engine = Engine(tiny_model.text, tiny_model.mmproj, EngineOptions(threads=1))
-            import mmap
 
             victim = tmp_path / "victim"
             victim.write_bytes(b"x" * 8192)
             with victim.open("r+b") as file:
                 mapped = mmap.mmap(file.fileno(), 8192)
             os.truncate(victim, 0)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             mapped[4096]
             engine.close()
         finally:
