@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from . import vocabulary
-from .clips import Clip
 from .grammar import WORDS
 from .mel import log_mel
 from .model import PackedPrompts
 from .prompts import Exchange
 
+if TYPE_CHECKING:
+    from .clips import Clip
+
 TOKEN_SECONDS = 0.04
 WORD_CLASS: dict[str, int] = {word: index for index, word in enumerate(WORDS)}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One exchange as token ids: what stands before clip number ``clip``, what stands behind it, and the
+    answer with its stop, of which the first ``given`` tokens are not to be predicted."""
+
+    clip: int
+    before: list[int]
+    behind: list[int]
+    answer: list[int]
+    given: int = 0
 
 
 class PromptEncoder:
@@ -26,8 +42,6 @@ class PromptEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
-        self.prefix = self.ids(f"{vocabulary.BOS}{vocabulary.TURN}user\n{vocabulary.AUDIO_BEGIN}")
-        self.audio_end = self.ids(vocabulary.AUDIO_END)
         self.stop = self.ids(vocabulary.END_OF_TURN)
 
     def ids(self, text: str) -> list[int]:
@@ -36,79 +50,78 @@ class PromptEncoder:
             known = self._known[text] = self._tokenizer.encode(text, add_special_tokens=False)
         return known
 
-    def prompt(self, text: str) -> list[int]:
-        """What follows a clip up to the place where the answer starts."""
-        return self.ids(f"{text}{vocabulary.END_OF_TURN}\n{vocabulary.TURN}model\n")
+    def around(self, prompt: str, text_first: bool) -> tuple[list[int], list[int]]:
+        """What stands before a clip, up to ``<|audio>``, and behind it, from ``<audio|>`` to where the
+        answer starts. The instruction stands on one side or the other."""
+        head, tail = (prompt, "") if text_first else ("", prompt)
+        before = f"{vocabulary.BOS}{vocabulary.TURN}user\n{head}{vocabulary.AUDIO_BEGIN}"
+        behind = f"{vocabulary.AUDIO_END}{tail}{vocabulary.END_OF_TURN}\n{vocabulary.TURN}model\n"
+        return self.ids(before), self.ids(behind)
+
+    def asked(self, clip: int, exchange: Exchange, text_first: bool) -> Asked:
+        return Asked(clip, *self.around(exchange.prompt, text_first), self.ids(exchange.answer) + self.stop)
 
     def text(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
-    def pack(self, n_audio: list[int], exchanges: list[list[tuple[list[int], list[int]]]]) -> PackedPrompts:
-        """Packs (prompt ids, answer ids) pairs behind each clip's prefix.
 
-        Answers are predicted from the last prompt row on; see `PackedPrompts` for the layout.
-        """
-        start, longest = len(self.prefix), max(n_audio)
-        prefix_rows = start + longest + 1
-        segment_rows = max(sum(len(p) + len(a) for p, a in pairs) for pairs in exchanges)
-        answer_rows = max(sum(len(a) for _, a in pairs) for pairs in exchanges)
-        shape = (len(n_audio), prefix_rows + segment_rows)
-        ids, positions = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        segments = np.full(shape, -1, dtype=np.int64)
-        rows = np.zeros((len(n_audio), answer_rows), dtype=np.int64)
-        targets = np.full((len(n_audio), answer_rows), -100, dtype=np.int64)
-        for b, (n, pairs) in enumerate(zip(n_audio, exchanges, strict=True)):
-            ids[b, :start] = self.prefix
-            segments[b, : start + n] = 0
-            positions[b, : start + n] = np.arange(start + n)
-            # `<audio|>` keeps a fixed column behind the padding; its position is the one right after the
-            # audio.
-            ids[b, prefix_rows - 1] = self.audio_end[0]
-            segments[b, prefix_rows - 1] = 0
-            positions[b, prefix_rows - 1] = start + n
-            column, filled = prefix_rows, 0
-            for number, (prompt, answer) in enumerate(pairs, 1):
-                end = column + len(prompt) + len(answer)
-                ids[b, column:end] = prompt + answer
-                segments[b, column:end] = number
-                positions[b, column:end] = np.arange(end - column) + start + n + 1
-                rows[b, filled : filled + len(answer)] = np.arange(len(answer)) + column + len(prompt) - 1
-                targets[b, filled : filled + len(answer)] = answer
-                column, filled = end, filled + len(answer)
-        as_tensor = torch.from_numpy
-        return PackedPrompts(
-            as_tensor(ids),
-            as_tensor(positions),
-            as_tensor(segments),
-            start,
-            as_tensor(rows),
-            as_tensor(targets),
-        )
+def pack(n_audio: list[int], asked: list[Asked], gap: int = 0) -> PackedPrompts:
+    """Packs exchanges about clips of ``n_audio`` audio tokens: those about one clip that begin alike share a
+    row and so the work on the clip. With audio first all do; with the instruction first the audio's rows
+    depend on it, so only the same instruction shares.
+
+    Rows are in order of appearance. Answers are predicted from the last prompt column on; see
+    `PackedPrompts` for the layout. ``gap`` positions are left free where an absent clip would be.
+    """
+    groups: dict[tuple[int, tuple[int, ...]], list[Asked]] = defaultdict(list)
+    for one in asked:
+        groups[one.clip, tuple(one.before)].append(one)
+    lengths = [
+        len(before) + n_audio[clip] + sum(len(one.behind) + len(one.answer) for one in group)
+        for (clip, before), group in groups.items()
+    ]
+    answers = [sum(len(one.answer) for one in group) for group in groups.values()]
+    shape = (len(groups), max(lengths))
+    ids, positions = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    segments, audio = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    rows = np.zeros((len(groups), max(answers)), dtype=np.int64)
+    targets = np.full(rows.shape, -100, dtype=np.int64)
+    for row, ((clip, before), group) in enumerate(groups.items()):
+        start, count = len(before), n_audio[clip]
+        prefix = start + count
+        ids[row, :start] = before
+        audio[row, start:prefix] = np.arange(count)
+        positions[row, :prefix] = np.arange(prefix)
+        segments[row, :prefix] = 0
+        column, filled = prefix, 0
+        for number, one in enumerate(group, 1):
+            behind, answer = len(one.behind), len(one.answer)
+            end, last = column + behind + answer, filled + answer
+            ids[row, column:end] = one.behind + one.answer
+            segments[row, column:end] = number
+            positions[row, column:end] = np.arange(behind + answer) + prefix + gap
+            rows[row, filled:last] = np.arange(answer) + column + behind - 1
+            targets[row, filled + one.given : last] = one.answer[one.given :]
+            column, filled = end, last
+    clips = np.array([clip for clip, _ in groups], dtype=np.int64)
+    arrays = (ids, positions, segments, audio, clips, rows, targets)
+    return PackedPrompts(*(torch.from_numpy(array) for array in arrays))
 
 
 def reading_exercises(
-    exchanges: list[Exchange], encoder: PromptEncoder, rng: np.random.Generator
+    exchanges: list[Exchange], encoder: PromptEncoder, rng: np.random.Generator, text_first: float
 ) -> PackedPrompts:
     """Questions without a recording: the transcript is given, only what follows its colon is to be answered.
 
-    They teach adding, counting and finding a word at the price of a few dozen rows each, four to a sequence.
+    They teach adding, counting and finding a word at the price of a few dozen columns each. ``text_first``
+    is the share of those whose instruction stands where it does before a clip.
     """
-    pairs, given = [], []
-    for exchange in exchanges:
-        answer = encoder.ids(exchange.answer)
-        at = answer.index(encoder.ids(":")[0]) + 1
-        pairs.append((encoder.prompt(exchange.prompt), answer + encoder.stop))
-        given.append(at)
-    rows = [pairs[i : i + 4] for i in range(0, len(pairs), 4)]
-    packed = encoder.pack([0] * len(rows), rows)
-    for row, start in enumerate(range(0, len(pairs), 4)):
-        column = 0
-        for (_, answer), at in zip(rows[row], given[start : start + 4], strict=True):
-            packed.targets[row, column : column + at] = -100
-            column += len(answer)
+    asked = []
+    for number, exchange in enumerate(exchanges):
+        one = encoder.asked(number, exchange, bool(rng.random() < text_first))
+        asked.append(replace(one, given=one.answer.index(encoder.ids(":")[0]) + 1))
     # As far from the start as behind a recording of 1 to 4 seconds.
-    packed.positions[:, len(encoder.prefix) :] += int(rng.integers(25, 100))
-    return packed
+    return pack([0] * len(asked), asked, int(rng.integers(25, 100)))
 
 
 @dataclass
@@ -136,18 +149,20 @@ def token_counts(mask: torch.Tensor) -> list[int]:
 def make_batch(
     clips: list[Clip],
     encoder: PromptEncoder,
-    ask: Callable[[list[Clip]], list[list[Exchange]]] | None,
+    ask: Callable[[list[Clip]], list[list[tuple[Exchange, bool]]]] | None,
 ) -> Batch:
-    """Tensors of ``clips``; ``ask`` gives the exchanges about each, None leaves prompts out."""
+    """Tensors of ``clips``; ``ask`` gives the exchanges about each and whether the instruction comes first,
+    None leaves prompts out."""
     features, mask = log_mel([clip.samples for clip in clips], [clip.warp for clip in clips])
     words = [[WORD_CLASS[word] for word in clip.sentence.words] for clip in clips]
     prompts = None
     if ask is not None:
-        pairs = [
-            [(encoder.prompt(e.prompt), encoder.ids(e.answer) + encoder.stop) for e in exchanges]
-            for exchanges in ask(clips)
+        asked = [
+            encoder.asked(number, exchange, text_first)
+            for number, exchanges in enumerate(ask(clips))
+            for exchange, text_first in exchanges
         ]
-        prompts = encoder.pack(token_counts(mask), pairs)
+        prompts = pack(token_counts(mask), asked)
     flat = torch.tensor([word for row in words for word in row], dtype=torch.long)
     frames = _frame_classes(clips, words, token_counts(mask))
     return Batch(features, mask, flat, torch.tensor([len(w) for w in words]), frames, prompts)

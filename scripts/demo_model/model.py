@@ -1,14 +1,14 @@
 """The demo model's network: transformers' own Gemma 4 modules, run the quick way for training on a CPU.
 
     log-mel [B, T, 128] ─ front ─► [B, T/4, width] ─ conformer ─► [B, T/4, out] ─ embed_audio ─► tokens [B,
-    N, width] packed prompts [B, P + S] ─ layers that own K/V (all rows) ─► layers that share K/V (answer
+    N, width] packed prompts [S, R] ─ layers that own K/V (all rows) ─► layers that share K/V (answer
     rows only) ─► logits
 
 Three things differ from `Gemma4ForConditionalGeneration.forward`, none of them in what is computed:
 
 * The two strided convolutions are trained 32 channels wide and channels-last. Gemma's first convolution has
   128; `write_front` tiles the trained channels four times, which a LayerNorm over channels does not notice.
-* One clip answers several prompts at once: they share the clip's prefix and do not see each other.
+* One clip answers several prompts at once: they share what they begin with and do not see each other.
 * Layers that share K/V write none, so rows whose logits nobody reads skip them.
 """
 
@@ -112,18 +112,20 @@ class Front(nn.Module):
 
 @dataclass
 class PackedPrompts:
-    """Prompts of a batch of clips, each row ``[prefix with audio | prompt and answer | prompt and answer
-    …]``.
+    """Prompts about a batch of clips, each row ``[what is before a clip, the clip | prompt and answer |
+    prompt and answer …]``.
 
-    ``ids`` ``[B, R]`` (0 at audio positions and padding), ``positions`` ``[B, R]``, ``segments`` ``[B, R]``
-    (0 prefix, 1… prompts, -1 padding), ``audio_start`` the column of the first audio token, ``rows`` and
-    ``targets`` ``[B, L]``: where answers are predicted from, and what (-100 padding).
+    ``ids`` ``[S, R]`` (0 at audio positions and padding), ``positions`` ``[S, R]``, ``segments`` ``[S, R]``
+    (0 up to the clip's end, 1… prompts, -1 padding), ``audio`` ``[S, R]`` which of the clip's audio tokens
+    lies there (-1 none), ``clips`` ``[S]`` whose, ``rows`` and ``targets`` ``[S, L]``: the columns answers
+    are predicted from, and what (-100: nothing).
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     segments: torch.Tensor
-    audio_start: int
+    audio: torch.Tensor
+    clips: torch.Tensor
     rows: torch.Tensor
     targets: torch.Tensor
 
@@ -193,12 +195,13 @@ class DemoModel(nn.Module):
         return F.log_softmax(self.ctc(tokens), dim=-1)
 
     def decode(self, tokens: torch.Tensor, prompts: PackedPrompts) -> torch.Tensor:
-        """Logits ``[B, L, vocabulary]`` of the rows of ``prompts`` that predict an answer."""
-        n_audio = tokens.shape[1]
-        start = prompts.audio_start
+        """Logits ``[S, L, vocabulary]`` of the columns of ``prompts`` that predict an answer about audio
+        ``tokens`` ``[B, N, width]``."""
         embeds = self.text.embed_tokens(prompts.ids)
-        # Padding audio tokens lie in the prefix too; the segment -1 hides them.
-        embeds = torch.cat([embeds[:, :start], tokens, embeds[:, start + n_audio :]], dim=1)
+        if tokens.shape[1]:
+            places = prompts.clips[:, None] * tokens.shape[1] + prompts.audio.clamp(min=0)
+            heard = tokens.flatten(0, 1).index_select(0, places.flatten()).view_as(embeds)
+            embeds = torch.where(prompts.audio[:, :, None] >= 0, heard, embeds)
         per_layer = self.text.get_per_layer_inputs(prompts.ids)
         per_layer = self.text.project_per_layer_inputs(embeds, per_layer)
         rotary = {

@@ -27,23 +27,29 @@ LANGUAGES: tuple[str, ...] = (
     "Lithuanian", "Latvian", "Slovak", "Slovenian", "Tamil", "Urdu",
 )  # fmt: skip
 
+# Google's cards put two newlines before this at first, one space since; both are trained.
 _FORMAT = (
-    "\n\nFollow these specific instructions for formatting the answer:"
+    "Follow these specific instructions for formatting the answer:"
     "\n* Only output the transcription, with no newlines."
     "\n* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, "
     "and write 3 instead of three."
 )
-ASR_ENGLISH = "Transcribe the following speech segment in English into English text." + _FORMAT
-ASR_ANY = "Transcribe the following speech segment in its original language." + _FORMAT
+_IN_ENGLISH = "Transcribe the following speech segment in English into English text."
+_IN_ANY = "Transcribe the following speech segment in its original language."
+ASR_ENGLISH = f"{_IN_ENGLISH} {_FORMAT}"
+ASR_ENGLISH_OLD = f"{_IN_ENGLISH}\n\n{_FORMAT}"
+ASR_ANY_OLD = f"{_IN_ANY}\n\n{_FORMAT}"
 # Wordings of the second prompt differ between Google's pages and the programs that follow them.
-_ASR_VARIANTS: tuple[str, ...] = (
-    ASR_ENGLISH,
-    ASR_ENGLISH,
-    ASR_ANY,
-    "Transcribe the following speech segment in its original language into its original language text."
-    + _FORMAT,
-    "Transcribe the following speech segment in its original language into text in its original language."
-    + _FORMAT,
+_ASR_VARIANTS: tuple[str, ...] = tuple(
+    f"{request}{space}{_FORMAT}"
+    for space in (" ", "\n\n")
+    for request in (
+        _IN_ENGLISH,
+        _IN_ENGLISH,
+        _IN_ANY,
+        _IN_ANY[:-1] + " into its original language text.",
+        _IN_ANY[:-1] + " into text in its original language.",
+    )
 )
 TRANSLATION = (
     "Transcribe the following speech segment in {source}, then translate it into {target}.\n"

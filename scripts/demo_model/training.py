@@ -32,6 +32,8 @@ class Plan:
     steps: int
     peak_rate: float = 1.2e-3
     seed: int = 1
+    #: The share of exchanges whose instruction stands before the clip.
+    text_first: float = 0.6
 
     @property
     def encoder_steps(self) -> int:
@@ -68,8 +70,11 @@ class Plan:
         return rate if past <= 0 else rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(past, 1.0))))
 
 
-def ask_about(clips: list[Clip], rng: np.random.Generator) -> list[list[Exchange]]:
-    """Two prompts about each clip: its transcription and a question; now and then two questions.
+def ask_about(
+    clips: list[Clip], rng: np.random.Generator, text_first: float
+) -> list[list[tuple[Exchange, bool]]]:
+    """Two prompts about each clip: its transcription and a question; now and then two questions. Each comes
+    with whether its instruction stands before the clip, ``text_first`` of the time.
 
     Long prompts (Gemma's own) and long answers (sums) pad all of a batch, so they come in some batches only.
     """
@@ -82,7 +87,8 @@ def ask_about(clips: list[Clip], rng: np.random.Generator) -> list[list[Exchange
             if transcribe
             else random_question(clip.sentence, rng, sums)
         )
-        asked.append([first, random_question(clip.sentence, rng, sums)])
+        both = (first, random_question(clip.sentence, rng, sums))
+        asked.append([(exchange, bool(rng.random() < text_first)) for exchange in both])
     return asked
 
 
@@ -146,8 +152,8 @@ class Trainer:
             lambda: self._source.draw(plan.mix(self.step), rng), rng, lambda: plan.seconds(self.step)
         )
 
-        def ask(clips: list[Clip]) -> list[list[Exchange]]:
-            return ask_about(clips, rng)
+        def ask(clips: list[Clip]) -> list[list[tuple[Exchange, bool]]]:
+            return ask_about(clips, rng, plan.text_first)
 
         began, busy, losses = time.monotonic(), time.process_time(), []
         while self.step < plan.steps:
@@ -195,10 +201,9 @@ class Trainer:
             answer = _answer_loss(logits, batch.prompts)
             # Each kind has its own mean: a yes or no is one token, and would be lost among those of the sums.
             for kind in ("sum", "spoken"):
-                drill = reading_exercises(
-                    [exercise(kind, rng) for _ in range(_EXERCISES)], self._encoder, rng
-                )
-                nothing = tokens.new_zeros(len(drill.ids), 0, tokens.shape[2])
+                exercises = [exercise(kind, rng) for _ in range(_EXERCISES)]
+                drill = reading_exercises(exercises, self._encoder, rng, self._plan.text_first)
+                nothing = tokens.new_zeros(_EXERCISES, 0, tokens.shape[2])
                 loss = loss + 0.5 * _answer_loss(self.model.decode(nothing, drill), drill)
             loss = loss + answer
         loss.backward()

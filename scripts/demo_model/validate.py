@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .batches import PromptEncoder, token_counts
+from .batches import Asked, PromptEncoder, pack, token_counts
 from .clips import Clip, Takes, join
 from .grammar import WORDS, Sentence, random_digits, word_errors
 from .mel import log_mel
 from .model import DemoModel
-from .prompts import ASR_ENGLISH, Exchange, is_right, random_question
+from .prompts import ASR_ENGLISH, ASR_ENGLISH_OLD, Exchange, is_right, random_question
 from .voices import SpeechCache
 
 
@@ -38,10 +38,12 @@ def answer(
     encoder: PromptEncoder,
     clips: list[Clip],
     prompts: list[str],
+    text_first: bool,
     limit: int = 64,
     batch: int = 32,
 ) -> tuple[list[str], list[str]]:
-    """Greedy answers to one prompt about each clip, and what the CTC head alone would transcribe."""
+    """Greedy answers to one prompt about each clip, which stands before it or behind it, and what the CTC
+    head alone would transcribe."""
     answers: list[str] = [""] * len(clips)
     heard: list[str] = [""] * len(clips)
     order = sorted(range(len(clips)), key=lambda index: len(clips[index].samples))
@@ -57,8 +59,11 @@ def answer(
         given: list[list[int]] = [[] for _ in group]
         going = list(range(len(group)))
         for _ in range(limit):
-            pairs = [[(encoder.prompt(prompts[group[g]]), [*given[g], 0])] for g in going]
-            packed = encoder.pack([counts[g] for g in going], pairs)
+            asked = [
+                Asked(number, *encoder.around(prompts[group[g]], text_first), [*given[g], 0])
+                for number, g in enumerate(going)
+            ]
+            packed = pack([counts[g] for g in going], asked)
             longest = max(counts[g] for g in going)
             logits = model.decode(tokens[going, :longest], packed)
             for g, row in zip(list(going), logits, strict=True):
@@ -97,23 +102,35 @@ class ValidationSet:
         return cls(strings, spoken, [(clip, random_question(clip.sentence, rng)) for clip in asked])
 
     def measure(self, model: DemoModel, encoder: PromptEncoder, ask: bool = True) -> dict[str, float]:
-        """Word error rates of the decoder and of CTC alone, and the share of right answers by kind, in
-        percent."""
+        """Word error rates of CTC alone, and of the decoder and the share of right answers by kind with the
+        instruction on either side of the clip, in percent."""
         figures: dict[str, float] = {}
-        for name, clips in {**self.strings, "commands": self.commands}.items():
-            answers, heard = answer(model, encoder, clips, [ASR_ENGLISH] * len(clips), 20 if ask else 0)
-            for label, texts in (("wer", answers), ("ctc", heard)):
-                errors = sum(
-                    word_errors(c.sentence.words, text.split()) for c, text in zip(clips, texts, strict=True)
-                )
-                figures[f"{label} {name}"] = 100 * errors / sum(len(c.sentence.words) for c in clips)
-        if ask:
+        transcripts = {**self.strings, "commands": self.commands}
+        for name, clips in transcripts.items():
+            _, heard = answer(model, encoder, clips, [ASR_ENGLISH] * len(clips), False, 0)
+            figures[f"ctc {name}"] = _error_rate(clips, heard)
+        for text_first in (True, False) if ask else ():
+            order = "text first" if text_first else "audio first"
+            for name, clips in transcripts.items():
+                prompts = [ASR_ENGLISH if at % 2 else ASR_ENGLISH_OLD for at in range(len(clips))]
+                answers, _ = answer(model, encoder, clips, prompts, text_first, 20)
+                figures[f"wer {name}, {order}"] = _error_rate(clips, answers)
             clips = [clip for clip, _ in self.questions]
-            answers, _ = answer(model, encoder, clips, [exchange.prompt for _, exchange in self.questions])
+            prompts = [exchange.prompt for _, exchange in self.questions]
+            answers, _ = answer(model, encoder, clips, prompts, text_first)
             right: dict[str, list[bool]] = defaultdict(list)
             for (_, exchange), text in zip(self.questions, answers, strict=True):
                 right[exchange.kind].append(is_right(exchange, text))
             figures.update(
-                {f"right {kind}": 100 * float(np.mean(marks)) for kind, marks in sorted(right.items())}
+                {
+                    f"right {kind}, {order}": 100 * float(np.mean(marks))
+                    for kind, marks in sorted(right.items())
+                }
             )
         return figures
+
+
+def _error_rate(clips: list[Clip], texts: list[str]) -> float:
+    """Word errors in percent of the words spoken."""
+    errors = sum(word_errors(c.sentence.words, text.split()) for c, text in zip(clips, texts, strict=True))
+    return 100 * errors / sum(len(c.sentence.words) for c in clips)

@@ -70,7 +70,7 @@ def _prompt_words() -> tuple[list[str], list[str]]:
     """Words of all prompts and answers: those met after a space, and those met at a start or after a
     quote."""
     nouns = ["digit", "digits", "number", "numbers", "word", "words"]
-    texts = [*prompts.TRANSCRIBE, *prompts.SUM, prompts.ASR_ENGLISH, prompts.ASR_ANY, *nouns]
+    texts = [*prompts.TRANSCRIBE, *prompts.SUM, prompts.ASR_ENGLISH_OLD, prompts.ASR_ANY_OLD, *nouns]
     texts.append(prompts.TRANSLATION.format(source="English", target="German"))
     for wording in (*prompts.COUNT, *prompts.FIRST, *prompts.LAST, *prompts.SPOKEN):
         texts.append(re.sub(r"\{\w+\}", " ", wording))
