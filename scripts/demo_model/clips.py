@@ -13,7 +13,7 @@ import soxr
 
 from .augment import SAMPLE_RATE, Augmenter, Strength, change_speed
 from .grammar import DIGITS, SPELLED, Sentence
-from .voices import RECORDED_VOICES, SpeechCache, SpokenLine
+from .voices import SpeechCache, SpokenLine
 
 SPEAKERS: tuple[str, ...] = ("george", "jackson", "lucas", "nicolas", "yweweler")
 TEST_TAKES = range(5)
@@ -112,13 +112,13 @@ class ClipSource:
         self._commands = [line for line in synthetic.lines if line.kind == "command"]
         self._command_shares = _shares_by_rarity([line.text.split() for line in self._commands])
         self._spoken_strings = [line for line in synthetic.lines if line.kind == "digits"]
-        by_voice: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        by_voice: dict[tuple[bool, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for index, line in enumerate(synthetic.lines):
             if line.kind == "digit":
-                by_voice[line.voice.split("+")[-1]][line.text].append(index)
-        whole = {name: dict(digits) for name, digits in by_voice.items() if len(digits) >= 4}
+                by_voice[line.recorded, line.voice.split("+")[-1]][line.text].append(index)
+        whole = {who: dict(digits) for who, digits in by_voice.items() if len(digits) >= 4}
         self._digit_voices = list(whole.values())
-        self._recorded_voices = [voice for name, voice in whole.items() if name in RECORDED_VOICES]
+        self._recorded_voices = [voice for (recorded, _), voice in whole.items() if recorded]
         babble = [synthetic.audio(line) for line in self._commands[:200]]
         self._augment = Augmenter(babble, seed, strength)
         self.strength = strength

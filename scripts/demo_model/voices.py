@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,11 +50,6 @@ _TEST_VARIANTS = ("Annie", "linda", "f4", "marcelo", "Michael", "m5", "m7", "ada
 
 _FLITE = ("awb", "slt", "kal16", "kal")
 _FESTIVAL = ("kal_diphone", "ked_diphone", "cmu_us_slt_arctic_hts")
-
-#: Labels of the training voices that are made from recordings of people; espeak's are made from rules.
-RECORDED_VOICES = frozenset(
-    f"{engine}:{name}" for engine, names in (("flite", _FLITE), ("festival", _FESTIVAL)) for name in names
-)
 
 
 @dataclass(frozen=True)
@@ -142,21 +138,37 @@ class SpokenLine:
     voice: str
     start: int
     length: int
+    part: int = 0
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the voice is made from recordings of people; espeak's are made from rules."""
+        return not self.voice.startswith("espeak-ng:")
 
 
 class SpeechCache:
-    """Utterances of synthetic voices: an int16 array on disk, mapped, and an index in JSON."""
+    """Utterances of synthetic voices, of one folder or several: an int16 array on disk, mapped, and an index
+    in JSON in each."""
 
-    def __init__(self, folder: Path) -> None:
-        self.samples: np.ndarray = np.load(folder / "samples.npy", mmap_mode="r")
-        self.lines = [SpokenLine(**entry) for entry in json.loads((folder / "lines.json").read_text())]
+    def __init__(self, *folders: Path) -> None:
+        self._parts = [np.load(folder / "samples.npy", mmap_mode="r") for folder in folders]
+        self.lines = [
+            SpokenLine(**entry, part=part)
+            for part, folder in enumerate(folders)
+            for entry in json.loads((folder / "lines.json").read_text())
+        ]
 
     def audio(self, line: SpokenLine) -> np.ndarray:
         """float32 ``[samples]`` in [-1, 1] at 16 kHz."""
-        return np.asarray(self.samples[line.start : line.start + line.length], dtype=np.float32) / 32768.0
+        samples = self._parts[line.part][line.start : line.start + line.length]
+        return np.asarray(samples, dtype=np.float32) / 32768.0
 
 
-def _plan(count: int, seed: int, held_out: bool) -> list[tuple[str, str, Voice]]:
+#: What to say, of which kind, in which voice.
+Line = tuple[str, str, Voice]
+
+
+def _plan(count: int, seed: int, held_out: bool) -> list[Line]:
     """What to say, of which kind, in which voice. Half of the lines are commands; the rest digits, single
     or in a row.
 
@@ -164,7 +176,7 @@ def _plan(count: int, seed: int, held_out: bool) -> list[tuple[str, str, Voice]]
     too.
     """
     rng = np.random.default_rng(seed)
-    lines: list[tuple[str, str, Voice]] = []
+    lines: list[Line] = []
     for _ in range(count):
         draw, voice = rng.random(), random_voice(rng, held_out)
         if draw < 0.6:
@@ -178,22 +190,27 @@ def _plan(count: int, seed: int, held_out: bool) -> list[tuple[str, str, Voice]]
 
 def synthesise(folder: Path, count: int, seed: int, held_out: bool, threads: int = 2) -> SpeechCache:
     """Speaks ``count`` lines into ``folder`` unless a finished cache is already there."""
-    if (folder / "lines.json").exists():
-        return SpeechCache(folder)
+    if not (folder / "lines.json").exists():
+        record(folder, _plan(count, seed, held_out), speak, threads)
+    return SpeechCache(folder)
+
+
+def record(folder: Path, plan: list[Line], say: Callable[[Voice, str], np.ndarray], threads: int) -> None:
+    """Writes what ``say`` makes of each line of ``plan`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    plan = _plan(count, seed, held_out)
     with ThreadPoolExecutor(threads) as pool:
-        spoken = list(pool.map(lambda line: _as_int16(speak(line[2], line[0])), plan))
+        spoken = list(pool.map(lambda line: _as_int16(say(line[2], line[0])), plan))
     lines, start = [], 0
     for (text, kind, voice), samples in zip(plan, spoken, strict=True):
-        lines.append(asdict(SpokenLine(text, kind, voice.label, start, len(samples))))
+        entry = asdict(SpokenLine(text, kind, voice.label, start, len(samples)))
+        del entry["part"]
+        lines.append(entry)
         start += len(samples)
     np.save(folder / "samples.npy", np.concatenate(spoken))
     # Written last and by rename: its presence says that the cache is whole.
     partial = folder / "lines.json.partial"
     partial.write_text(json.dumps(lines))
     partial.rename(folder / "lines.json")
-    return SpeechCache(folder)
 
 
 def _as_int16(samples: np.ndarray) -> np.ndarray:
