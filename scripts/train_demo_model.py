@@ -52,6 +52,10 @@ def parse_arguments() -> argparse.Namespace:
         "--start-from", type=Path, nargs=2, metavar="GGUF", help="train this pair of files further"
     )
     parser.add_argument("--start-step", type=int, default=0, help="how far that pair is trained")
+    parser.add_argument(
+        "--settle", type=int, default=150, help="steps that leave that pair's encoder as it is"
+    )
+    parser.add_argument("--peak-rate", type=float, default=1.2e-3, help="highest learning rate")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--lines", type=int, default=9000, help="synthetic utterances to train on")
     parser.add_argument("--seed", type=int, default=1)
@@ -114,7 +118,9 @@ def main() -> None:
     )
 
     encoder = PromptEncoder(tokenizer)
-    plan = Plan(steps=arguments.steps, seed=arguments.seed)
+    plan = Plan(
+        steps=arguments.steps, seed=arguments.seed, settle=arguments.settle, peak_rate=arguments.peak_rate
+    )
     trainer = Trainer(DemoModel(make_config(tokenizer), len(WORDS)), encoder, source, plan, work)
     if (arguments.resume or arguments.finish) and trainer.checkpoint.exists():
         trainer.load()

@@ -21,8 +21,7 @@ from .validate import ValidationSet
 
 _WARM_UP = 150
 _EMA = 0.998
-_EXERCISES = 16
-_HEAD_STEPS = 150
+_EXERCISES = 8
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,9 @@ class Plan:
     seed: int = 1
     #: The share of exchanges whose instruction stands before the clip.
     text_first: float = 0.6
+    #: So many steps a model that was trained before keeps its encoder, while a new CTC head and the decoder
+    #: learn: a head that knows nothing would lead the encoder astray.
+    settle: int = 150
 
     @property
     def encoder_steps(self) -> int:
@@ -101,7 +103,7 @@ class Trainer:
         self.model = model
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.step = 0
-        self._began = self._head_until = 0
+        self._began = self._settled = 0
         self._encoder, self._source, self._plan, self._folder = encoder, source, plan, folder
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         matrices = [p for p in self._parameters if p.ndim >= 2]
@@ -119,7 +121,7 @@ class Trainer:
         state = {
             "step": self.step,
             "began": self._began,
-            "head_until": self._head_until,
+            "settled": self._settled,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -131,18 +133,18 @@ class Trainer:
     def start_at(self, step: int) -> None:
         """Takes the model as trained for ``step`` steps already, with no memory of them but its weights."""
         self.step = self._began = step
-        self._head_until = step + _HEAD_STEPS
+        self._settled = step + self._plan.settle
         self.average.load_state_dict(self.model.state_dict())
 
     def load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
-        self.step, self._began, self._head_until = (state[k] for k in ("step", "began", "head_until"))
+        self.step, self._began, self._settled = (state[k] for k in ("step", "began", "settled"))
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["torch_rng"])
 
-    def run(self, validation: ValidationSet, save_every: int = 200, measure_every: int = 500) -> None:
+    def run(self, validation: ValidationSet, save_every: int = 100, measure_every: int = 500) -> None:
         """Trains up to the plan's last step."""
         plan = self._plan
         # The stream of clips depends on the seed and on the step it starts from, so that going on is
@@ -180,10 +182,9 @@ class Trainer:
 
     def _train_on(self, batch: Batch, rng: np.random.Generator) -> tuple[float, float, float]:
         features = _mask_spectrum(batch.features, rng, self._source.strength.hidden)
-        tokens, _ = self.model.encode(features, batch.mask)
-        new_head = self.step < self._head_until
-        if new_head:  # a CTC head that knows nothing would only lead a trained encoder astray
-            tokens = tokens.detach()
+        settling = self.step < self._settled
+        with torch.set_grad_enabled(not settling):
+            tokens, _ = self.model.encode(features, batch.mask)
         lengths = torch.tensor(token_counts(batch.mask))
         log_probs = self.model.word_log_probs(tokens).transpose(0, 1)
         ctc = F.ctc_loss(
@@ -196,7 +197,7 @@ class Trainer:
             # over that; the weight falls to nothing, so that what is rough about it does not stay.
             frames = F.cross_entropy(log_probs.transpose(0, 1).flatten(0, 1), batch.frames.flatten())
             loss = loss + (1.0 - self.step / self._plan.encoder_steps) * torch.nan_to_num(frames)
-        if batch.prompts is not None and not new_head:
+        if batch.prompts is not None:
             logits = self.model.decode(tokens, batch.prompts)
             answer = _answer_loss(logits, batch.prompts)
             # Each kind has its own mean: a yes or no is one token, and would be lost among those of the sums.
@@ -209,7 +210,7 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._plan.rate(self.step, self._began if new_head else self._head_until)
+            group["lr"] = self._plan.rate(self.step, self._began if settling else self._settled)
         if torch.isfinite(norm):
             self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)

@@ -33,50 +33,80 @@ def command_clips(cache: SpeechCache, count: int) -> list[Clip]:
 
 
 @torch.no_grad()
+def hear(model: DemoModel, clips: list[Clip], batch: int = 32) -> list[str]:
+    """What the CTC head alone would transcribe."""
+    heard: list[str] = [""] * len(clips)
+    for group in _by_length(clips, batch):
+        features, mask = log_mel([clips[index].samples for index in group])
+        tokens, _ = model.encode(features, mask)
+        best = model.word_log_probs(tokens).argmax(-1)
+        for index, count, row in zip(group, token_counts(mask), best, strict=True):
+            classes = torch.unique_consecutive(row[:count]).tolist()
+            heard[index] = " ".join(WORDS[c] for c in classes if c < len(WORDS))
+    return heard
+
+
+@torch.no_grad()
 def answer(
     model: DemoModel,
     encoder: PromptEncoder,
     clips: list[Clip],
-    prompts: list[str],
+    exchanges: list[Exchange],
     text_first: bool,
     limit: int = 64,
     batch: int = 32,
-) -> tuple[list[str], list[str]]:
-    """Greedy answers to one prompt about each clip, which stands before it or behind it, and what the CTC
-    head alone would transcribe."""
+) -> list[str]:
+    """Greedy answers to one prompt about each clip, which stands before it or behind it.
+
+    The expected answer serves as a draft: one pass tells how far the model agrees with it, and only where it
+    does not another follows. What comes out is what greedy decoding gives.
+    """
     answers: list[str] = [""] * len(clips)
-    heard: list[str] = [""] * len(clips)
-    order = sorted(range(len(clips)), key=lambda index: len(clips[index].samples))
-    for start in range(0, len(clips), batch):
-        group = order[start : start + batch]
+    for group in _by_length(clips, batch):
         features, mask = log_mel([clips[index].samples for index in group])
         tokens, _ = model.encode(features, mask)
         counts = token_counts(mask)
-        best = model.word_log_probs(tokens).argmax(-1)
-        for index, count, row in zip(group, counts, best, strict=True):
-            classes = torch.unique_consecutive(row[:count]).tolist()
-            heard[index] = " ".join(WORDS[c] for c in classes if c < len(WORDS))
-        given: list[list[int]] = [[] for _ in group]
-        going = list(range(len(group)))
-        for _ in range(limit):
+        given: dict[int, list[int]] = {at: [] for at in range(len(group))}
+        drafts = {at: encoder.ids(exchanges[index].answer) for at, index in enumerate(group)}
+        going = list(given)
+        while going:
             asked = [
-                Asked(number, *encoder.around(prompts[group[g]], text_first), [*given[g], 0])
-                for number, g in enumerate(going)
+                Asked(
+                    number,
+                    *encoder.around(exchanges[group[at]].prompt, text_first),
+                    [*given[at], *drafts[at], encoder.stop[0]],
+                )
+                for number, at in enumerate(going)
             ]
-            packed = pack([counts[g] for g in going], asked)
-            longest = max(counts[g] for g in going)
-            logits = model.decode(tokens[going, :longest], packed)
-            for g, row in zip(list(going), logits, strict=True):
-                token = int(row[len(given[g])].argmax())
-                if token in (encoder.stop[0], 1):
-                    going.remove(g)
-                else:
-                    given[g].append(token)
-            if not going:
-                break
-        for g, ids in zip(group, given, strict=True):
-            answers[g] = encoder.text(ids)
-    return answers, heard
+            longest = max(counts[at] for at in going)
+            logits = model.decode(tokens[going, :longest], pack([counts[at] for at in going], asked))
+            for at, row in zip(list(going), logits.argmax(-1).tolist(), strict=True):
+                drafts[at], ended = _follow(row, given[at], drafts[at], encoder.stop[0])
+                if ended or len(given[at]) >= limit:
+                    going.remove(at)
+        for at, index in enumerate(group):
+            answers[index] = encoder.text(given[at][:limit])
+    return answers
+
+
+def _follow(best: list[int], given: list[int], draft: list[int], stop: int) -> tuple[list[int], bool]:
+    """Appends to ``given`` what greedy decoding writes as long as it agrees with ``draft``, and one token
+    more; ``best`` are the best tokens behind ``given`` and ``draft``. Returns the rest of the draft and
+    whether the answer has ended."""
+    for used, guess in enumerate([*draft, stop]):
+        token = best[len(given)]
+        if token in (stop, 1):
+            return [], True
+        given.append(token)
+        if token != guess:
+            return draft[used + 1 :], False
+    raise AssertionError("a stop ends every draft")
+
+
+def _by_length(clips: list[Clip], batch: int) -> list[list[int]]:
+    """Indices of ``clips`` in groups of similar length."""
+    order = sorted(range(len(clips)), key=lambda index: len(clips[index].samples))
+    return [order[start : start + batch] for start in range(0, len(order), batch)]
 
 
 @dataclass
@@ -107,17 +137,18 @@ class ValidationSet:
         figures: dict[str, float] = {}
         transcripts = {**self.strings, "commands": self.commands}
         for name, clips in transcripts.items():
-            _, heard = answer(model, encoder, clips, [ASR_ENGLISH] * len(clips), False, 0)
-            figures[f"ctc {name}"] = _error_rate(clips, heard)
+            figures[f"ctc {name}"] = _error_rate(clips, hear(model, clips))
         for text_first in (True, False) if ask else ():
             order = "text first" if text_first else "audio first"
             for name, clips in transcripts.items():
-                prompts = [ASR_ENGLISH if at % 2 else ASR_ENGLISH_OLD for at in range(len(clips))]
-                answers, _ = answer(model, encoder, clips, prompts, text_first, 20)
+                wanted = [
+                    Exchange("transcribe", ASR_ENGLISH if at % 2 else ASR_ENGLISH_OLD, clip.sentence.text)
+                    for at, clip in enumerate(clips)
+                ]
+                answers = answer(model, encoder, clips, wanted, text_first, 20)
                 figures[f"wer {name}, {order}"] = _error_rate(clips, answers)
-            clips = [clip for clip, _ in self.questions]
-            prompts = [exchange.prompt for _, exchange in self.questions]
-            answers, _ = answer(model, encoder, clips, prompts, text_first)
+            clips, asked = [clip for clip, _ in self.questions], [exchange for _, exchange in self.questions]
+            answers = answer(model, encoder, clips, asked, text_first)
             right: dict[str, list[bool]] = defaultdict(list)
             for (_, exchange), text in zip(self.questions, answers, strict=True):
                 right[exchange.kind].append(is_right(exchange, text))
