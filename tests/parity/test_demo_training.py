@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 torch = pytest.importorskip("torch", reason="needs the parity extra (torch)")
 pytest.importorskip("transformers", reason="needs the parity extra (transformers)")
 
-from demo_model import batches, mel, vocabulary
+from demo_model import batches, mel, validate, vocabulary
+from demo_model.clips import Clip
 from demo_model.grammar import Sentence
 from demo_model.model import DemoModel, make_config
 from demo_model.prompts import ASR_ENGLISH, Exchange, question
@@ -122,3 +123,20 @@ def test_an_exercise_gives_the_transcript_and_leaves_room_for_a_clip(encoder):
         steps = packed.positions[0].diff()
         assert steps[len(before) - 1] >= 26
         assert set(steps.tolist()) == {1, int(steps[len(before) - 1])}
+
+
+def test_validation_answers_greedily_whatever_it_expects(model, encoder):
+    """The expected answer only saves passes: a true, a wrong and an empty one lead to the same answer."""
+    rng = np.random.default_rng(5)
+    clips = [
+        Clip((0.1 * rng.standard_normal(length)).astype(np.float32), SPOKEN) for length in (9_000, 12_000)
+    ]
+
+    def answers(*expected: str) -> list[str]:
+        exchanges = [Exchange("transcribe", ASR_ENGLISH, text) for text in expected]
+        return validate.answer(model, encoder, clips, exchanges, True, limit=12)
+
+    greedy = answers("", "")
+    assert all(greedy)
+    assert answers(*greedy) == greedy
+    assert answers("3 7 2", greedy[0] + " 4 4") == greedy
