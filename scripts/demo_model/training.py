@@ -219,7 +219,9 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(_EMA, (1 + self.step) / (10 + self.step))
+        # What a pair was before it was trained further fades as fast as what a run from nothing began with.
+        done = self.step - self._began
+        decay = min(_EMA, (1 + done) / (10 + done))
         averages = [
             p
             for p, q in zip(self.average.parameters(), self.model.parameters(), strict=True)
