@@ -46,7 +46,7 @@ import sys
 digest = hashlib.sha256(sys.version.encode())
 files = [pathlib.Path("pyproject.toml"), pathlib.Path("gemma_audio_cli/engine/_cdef.py"), pathlib.Path("native/CMakeLists.txt")]
 files += sorted(pathlib.Path("requirements").glob("*.txt"))
-files += sorted(p for folder in ("src", "include") for p in pathlib.Path("native", folder).iterdir())
+files += sorted(p for folder in ("src", "include") for p in pathlib.Path("native", folder).rglob("*") if p.is_file())
 for path in files:
     digest.update(path.as_posix().encode() + b"\0" + path.read_bytes())
 print(digest.hexdigest()[:32])

@@ -2,7 +2,7 @@
  *
  * Speech in, text out, with Google's Gemma 4 audio models in GGUF files. Three handles:
  *
- *   ga_engine    the weights of one text model and its audio projector, on one back end
+ *   ga_engine    the weights of one text model and its audio projector, on one backend
  *   ga_audio     one clip on its way through mel -> conformer -> projector (streaming, carries state)
  *   ga_session   the K/V cache of several sequences, prefill, decode, sampling
  *
@@ -50,7 +50,7 @@ typedef enum ga_status {
     GA_ERROR_UNSUPPORTED = 4,      /* a sound file of an architecture or type this engine does not run */
     GA_ERROR_WIDTH_MISMATCH = 5,   /* the projector's width is not the text model's: the files do not belong together */
     GA_ERROR_OUT_OF_MEMORY = 6,
-    GA_ERROR_BACKEND = 7,      /* no such back end, or it failed while computing */
+    GA_ERROR_BACKEND = 7,      /* no such backend, or it failed while computing */
     GA_ERROR_CONTEXT_FULL = 8, /* more positions than the session was opened with */
     GA_ERROR_CANCELLED = 9,    /* the cancel callback said so; the session stays usable */
     GA_ERROR_INTERNAL = 10
@@ -95,7 +95,7 @@ typedef struct ga_engine_options {
     uint32_t size;
     int32_t n_threads;             /* at most 512; 0: one per physical core */
     const char * device;           /* a device's name; NULL: the best GPU, else "CPU" */
-    int32_t use_repack;            /* 1 (default): let the CPU back end keep matrices in its fastest layout */
+    int32_t use_repack;            /* 1 (default): let the CPU backend keep matrices in its fastest layout */
     int32_t n_gpu_layers;          /* of the text model, from its first on, that lie on the device; its output matrix
                                       counts as one more. GA_ALL_THAT_FIT (default): by the device's free memory.
                                       The others are the CPU's. No meaning where the device is the CPU. */

@@ -1,9 +1,9 @@
 // Small random mmproj files, and the encoder run on them.
 #pragma once
 
-#include "audio_encoder.h"
-#include "audio_kernels.h"
-#include "audio_model.h"
+#include "audio/audio_encoder.h"
+#include "audio/audio_model.h"
+#include "cpu/audio_kernels.h"
 #include "testing.h"
 
 #include <algorithm>

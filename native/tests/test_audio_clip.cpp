@@ -1,5 +1,5 @@
 // Clips: samples in, embeddings out; refused calls, cancelled ones, and damaged files.
-#include "audio_clip.h"
+#include "audio/audio_clip.h"
 
 #include "audio_file.h"
 

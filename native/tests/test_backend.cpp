@@ -1,5 +1,5 @@
 // Where weights may lie: only in layouts that are known to compute right.
-#include "backend.h"
+#include "core/backend.h"
 #include "testing.h"
 
 static void untrusted_layouts_are_left_out() {
@@ -11,8 +11,8 @@ static void untrusted_layouts_are_left_out() {
 
 static void the_cpu_offers_trusted_layouts_only() {
     ga::Backend backend("CPU", 1, /*use_repack =*/true, nullptr);
-    const auto & bufts = backend.device_side().matrix_bufts;
-    CHECK(!bufts.empty() && bufts.back() == backend.device_side().default_buft, "the plain layout is the last resort");
+    const auto & bufts = backend.device_place().matrix_bufts;
+    CHECK(!bufts.empty() && bufts.back() == backend.device_place().default_buft, "the plain layout is the last resort");
     for (size_t i = 0; i + 1 < bufts.size(); i++) {
         CHECK(ga::is_trusted_layout(ggml_backend_buft_name(bufts[i])), "%s", ggml_backend_buft_name(bufts[i]));
     }

@@ -1,5 +1,5 @@
 // GGUF files that are damaged, truncated or not GGUF at all: each is an Error that says so, none ends the process.
-#include "gguf_file.h"
+#include "core/gguf_file.h"
 #include "text_file.h"
 
 #include <cstring>

@@ -1,5 +1,5 @@
 // The mel frontend: any slicing is bit-identical, frame counts, and the definition computed by plain sums.
-#include "mel.h"
+#include "audio/mel.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,5 +1,5 @@
 // How many layers a device holds: never more than fit, never fewer than would.
-#include "placement.h"
+#include "core/placement.h"
 #include "testing.h"
 
 #include <numeric>

@@ -1,9 +1,9 @@
 // Products and row functions of our own against sums in double: packed quants, BF16, soft-cap, GELU.
-#include "audio_kernels.h"
-#include "backend.h"
-#include "quant_kernels.h"
+#include "core/backend.h"
+#include "cpu/audio_kernels.h"
+#include "cpu/quant_kernels.h"
 #include "testing.h"
-#include "text_ops.h"
+#include "text/text_ops.h"
 
 #include <algorithm>
 #include <cmath>
@@ -28,7 +28,7 @@ std::vector<float> normal(size_t n, float scale = 1.0f) {
 struct Quantised {
     std::vector<int8_t> quants;
     std::vector<float> scales;
-    std::vector<int32_t> minus_8;
+    std::vector<int32_t> zero_points;
     ga::QuantRows rows;
 };
 
@@ -36,12 +36,12 @@ Quantised quantise(const std::vector<float> & x, int64_t n_in) {
     Quantised q;
     q.quants.resize(x.size());
     q.scales.resize(x.size() / ga::kQuantBlock);
-    q.minus_8.resize(q.scales.size());
+    q.zero_points.resize(q.scales.size());
     for (int64_t at = 0; at < (int64_t)x.size(); at += n_in) {
         ga::quant_kernels()->quantise(x.data() + at, n_in, q.quants.data() + at, q.scales.data() + at / ga::kQuantBlock,
-                                      q.minus_8.data() + at / ga::kQuantBlock);
+                                      q.zero_points.data() + at / ga::kQuantBlock);
     }
-    q.rows = {n_in, q.quants.data(), q.scales.data(), q.minus_8.data()};
+    q.rows = {n_in, q.quants.data(), q.scales.data(), q.zero_points.data()};
     return q;
 }
 
@@ -60,7 +60,7 @@ void test_quantise() {
             sum += q.quants[i];
             largest = std::max(largest, std::abs((int)q.quants[i]));
         }
-        CHECK(q.minus_8[block] == -8 * sum, "block %zu: %d, not %d", block, q.minus_8[block], -8 * sum);
+        CHECK(q.zero_points[block] == -8 * sum, "block %zu: %d, not %d", block, q.zero_points[block], -8 * sum);
         CHECK(largest == (block == 0 ? 0 : 127), "block %zu: largest %d", block, largest);
     }
     for (const float bad : {NAN, INFINITY, -INFINITY}) {

@@ -1,6 +1,6 @@
 // Sessions on small random text models: what must not change a result does not (skipped rows, batches of sequences, cut
 // batches, rewinding), what cannot work is an error that leaves the session usable.
-#include "session.h"
+#include "text/session.h"
 #include "text_file.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // What the native tests share: checks that count, expected errors, and files that clean up after themselves.
 #pragma once
 
-#include "error.h"
+#include "core/error.h"
 
 #include <cstdio>
 #include <filesystem>

@@ -1,0 +1,56 @@
+// Several sequences in one K/V cache: prefill, decode, sampling. What ga_session points to.
+#pragma once
+
+#include "api/engine.h"
+#include "audio/audio_clip.h"
+#include "text/sampler.h"
+#include "text/text_decoder.h"
+
+#include <functional>
+#include <vector>
+
+namespace ga {
+
+// New positions of a sequence; exactly one of tokens and embeddings is set. The last n_logits rows are wanted.
+struct SessionInput {
+    int seq = 0;
+    int n = 0;
+    const int32_t * tokens = nullptr;
+    const float * embeddings = nullptr;
+    int n_logits = 0;
+};
+
+class Session {
+  public:
+    Session(Engine & engine, const ga_session_options & options);
+
+    Engine & engine() { return engine_; }
+    int n_seq() const { return cache_.n_seq(); }
+    int n_ctx() const { return cache_.n_ctx(); }
+    int length(int seq) const { return cache_.length(seq); }
+    void rewind(int seq, int n);
+
+    // Everything or nothing: where it throws, lengths are as before.
+    void forward(const std::vector<SessionInput> & inputs);
+    size_t n_logits() const { return logits_.size() / (size_t)engine_.text().n_vocab; }
+    const float * logits(size_t row) const { return logits_.data() + row * (size_t)engine_.text().n_vocab; }
+
+    void set_sampler(int seq, const ga_sampler_options & options);
+    int32_t sample(int seq, size_t row, float * logprob);
+
+    using TokenCallback = std::function<int32_t(size_t index, int32_t token, float logprob)>;
+    void generate(ga_generation * generations, size_t n, bool return_on_stop, const TokenCallback & callback);
+
+  private:
+    void check(const SessionInput & input) const;
+
+    Engine & engine_;
+    int n_batch_;
+    KvCache cache_;
+    TextDecoder decoder_;
+    int max_spans_;
+    std::vector<Sampler> samplers_;
+    std::vector<float> logits_;
+};
+
+} // namespace ga

@@ -1,0 +1,302 @@
+#include "text/text_decoder.h"
+
+#include "text/text_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace ga {
+
+namespace {
+
+// Upper bounds on graph nodes (leafs included); ggml ends the process when a graph outgrows its memory.
+constexpr size_t kNodesPerLayer = 96;
+constexpr size_t kNodesPerLayerAndSpan = 24;
+constexpr size_t kNodesElsewhere = 128;
+
+// Rows from which ggml's backends multiply by matrices that lie on the CPU (their offload_op).
+constexpr int kRowsWorthCopying = 32;
+
+constexpr int kRopeNeox = GGML_ROPE_TYPE_NEOX;
+
+} // namespace
+
+TextDecoder::TextDecoder(const TextModel & model, Backend & backend, KvCache & cache, bool skip_rows, int max_spans)
+    : model_(model), backend_(backend), cache_(cache), skip_rows_(skip_rows),
+      runner_(backend, kNodesElsewhere + (size_t)max_spans * 8 +
+                           (size_t)model.n_layer * (kNodesPerLayer + kNodesPerLayerAndSpan * (size_t)max_spans)) {}
+
+int TextDecoder::first_visible(int pos, bool sliding) const {
+    return sliding ? std::max(0, pos - model_.sliding_window + 1) : 0;
+}
+
+// [kv, n] of 0 and -inf over keys [first_visible(pos), pos + n); null where every row sees every key of that view.
+ggml_tensor * TextDecoder::attention_mask(const Part & part, bool sliding) {
+    const int kv_start = first_visible(part.pos, sliding);
+    const int n_kv = part.pos + part.n - kv_start;
+    if (part.n == 1) {
+        return nullptr;
+    }
+    const ggml_fp16_t hidden = ggml_fp32_to_fp16(-INFINITY);
+    const ggml_fp16_t visible = ggml_fp32_to_fp16(0.0f);
+    std::vector<ggml_fp16_t> mask((size_t)n_kv * part.n, hidden);
+    for (int i = 0; i < part.n; i++) {
+        const int pos = part.pos + i;
+        const int first = first_visible(pos, sliding) - kv_start;
+        std::fill_n(mask.begin() + (size_t)i * n_kv + first, pos + 1 - kv_start - first, visible);
+    }
+    return runner_.input(GGML_TYPE_F16, mask, n_kv, part.n, 1, 1, sliding ? "mask_sliding" : "mask_global");
+}
+
+TextDecoder::Rows TextDecoder::make_rows(const std::vector<Span> & spans, bool wanted_only) {
+    Rows rows;
+    std::vector<int32_t> pos;
+    for (const Span & span : spans) {
+        Part part;
+        part.seq = span.seq;
+        part.row = rows.n;
+        part.n = wanted_only ? span.n_logits : span.n;
+        part.pos = span.pos + span.n - part.n;
+        if (part.n == 0) {
+            continue;
+        }
+        for (int i = 0; i < part.n; i++) {
+            pos.push_back(part.pos + i);
+        }
+        part.mask[0] = attention_mask(part, false);
+        part.mask[1] = attention_mask(part, true);
+        if (!wanted_only) {
+            std::vector<int64_t> index((size_t)part.n);
+            for (int i = 0; i < part.n; i++) {
+                index[(size_t)i] = part.pos + i;
+            }
+            part.kv_index = runner_.input(GGML_TYPE_I64, index, part.n, 1, 1, 1, "kv_index");
+        }
+        rows.n += part.n;
+        rows.parts.push_back(part);
+    }
+    rows.pos = runner_.input(GGML_TYPE_I32, pos, rows.n, 1, 1, 1, "pos");
+    return rows;
+}
+
+// [width, n_rows]: scaled token embeddings and audio embeddings as they are.
+ggml_tensor * TextDecoder::embed(const std::vector<Span> & spans, int n_rows) {
+    const size_t width = (size_t)model_.n_embd;
+    std::vector<uint8_t> bytes((size_t)n_rows * width * sizeof(float));
+    float * out = reinterpret_cast<float *>(bytes.data());
+    for (const Span & span : spans) {
+        for (int i = 0; i < span.n; i++, out += width) {
+            if (span.tokens) {
+                model_.embed_token(span.tokens[i], out);
+            } else {
+                std::copy_n(span.embeddings + (size_t)i * width, width, out);
+            }
+        }
+    }
+    return runner_.input(GGML_TYPE_F32, (int64_t)width, n_rows, 1, 1, std::move(bytes), "embeddings");
+}
+
+// (RMS(proj x / √width) + √n_ple · table row) / √2 for layers [first_layer, first_layer + n_layers): [n_ple, n_layers, rows].
+// Audio rows use token 0's row of the table; each distinct token's row is put into the graph once.
+ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
+                                     ggml_tensor * proj, int first_layer, int n_layers) {
+    ggml_context * ctx = runner_.ctx();
+    const size_t row_size = (size_t)model_.n_ple * (size_t)n_layers;
+    std::map<int32_t, int32_t> row_of_token;
+    std::vector<int32_t> index;
+    std::vector<uint8_t> table;
+    for (const Span & span : spans) {
+        for (int i = wanted_only ? span.n - span.n_logits : 0; i < span.n; i++) {
+            const int32_t token = span.tokens ? span.tokens[i] : 0;
+            const auto [it, is_new] = row_of_token.emplace(token, (int32_t)row_of_token.size());
+            if (is_new) {
+                table.resize(table.size() + row_size * sizeof(float));
+                float * row = reinterpret_cast<float *>(table.data()) + (size_t)it->second * row_size;
+                model_.embed_token_ple(token, first_layer, n_layers, row);
+            }
+            index.push_back(it->second);
+        }
+    }
+    ggml_tensor * rows = runner_.input(GGML_TYPE_F32, (int64_t)row_size, (int64_t)row_of_token.size(), 1, 1,
+                                       std::move(table), "ple_table");
+    ggml_tensor * ids = runner_.input(GGML_TYPE_I32, index, n_rows, 1, 1, 1, "ple_index");
+    rows = ggml_reshape_3d(ctx, ggml_get_rows(ctx, rows, ids), model_.n_ple, n_layers, n_rows);
+
+    ggml_tensor * projected = ggml_scale(ctx, multiply(proj, x), 1.0f / std::sqrt((float)model_.n_embd));
+    projected = norm(ggml_reshape_3d(ctx, projected, model_.n_ple, n_layers, n_rows), model_.ple_proj_norm);
+    return ggml_scale(ctx, ggml_add(ctx, projected, rows), 1.0f / std::sqrt(2.0f));
+}
+
+ggml_tensor * TextDecoder::multiply(ggml_tensor * weight, ggml_tensor * x) {
+    return for_quant_ops(weight) ? quants_->multiply(weight, x) : runner_.multiply(weight, x);
+}
+
+// Is a layer (n_layer: the output matrix) computed by the CPU? One that lies there is copied to the device for many rows.
+bool TextDecoder::runs_on_cpu(int il, int n_rows) const {
+    return backend_.is_host() || (!model_.on_device(il) && n_rows < kRowsWorthCopying);
+}
+
+ggml_tensor * TextDecoder::norm(ggml_tensor * x, ggml_tensor * weight) {
+    ggml_context * ctx = runner_.ctx();
+    x = ggml_rms_norm(ctx, x, model_.norm_eps);
+    return weight ? ggml_mul(ctx, x, weight) : x;
+}
+
+ggml_tensor * TextDecoder::rope(ggml_tensor * x, ggml_tensor * pos, const TextLayer & layer) {
+    return ggml_rope_ext(runner_.ctx(), x, pos, layer.sliding ? nullptr : model_.rope_freqs, layer.n_rot, kRopeNeox, 0,
+                         layer.rope_base, 1.0f, 0.0f, 1.0f, 0.0f, 0.0f);
+}
+
+// Writes K and V of all rows into the cache at their positions.
+void TextDecoder::store_kv(int il, ggml_tensor * normed, const Rows & rows) {
+    ggml_context * ctx = runner_.ctx();
+    const TextLayer & layer = model_.layers[(size_t)il];
+    const auto heads = [&](ggml_tensor * t) {
+        return ggml_reshape_3d(ctx, t, layer.head_dim, layer.n_head_kv, rows.n);
+    };
+
+    ggml_tensor * k = heads(multiply(layer.attn_k, normed)); // [head_dim, n_head_kv, n]
+    ggml_tensor * v = layer.v_is_k ? k : heads(multiply(layer.attn_v, normed));
+    k = rope(norm(k, layer.attn_k_norm), rows.pos, layer);
+    v = norm(v, nullptr);
+    for (const Part & part : rows.parts) {
+        const auto store = [&](ggml_tensor * cache, ggml_tensor * t) {
+            t = ggml_view_3d(ctx, t, t->ne[0], t->ne[1], part.n, t->nb[1], t->nb[2], (size_t)part.row * t->nb[2]);
+            t = ggml_permute(ctx, t, 0, 2, 1, 3); // [head_dim, n, n_head_kv]
+            runner_.output(ggml_set_rows(ctx, cache, t, part.kv_index), false);
+        };
+        store(cache_.k(ctx, il, part.seq), k);
+        store(cache_.v(ctx, il, part.seq), v);
+    }
+}
+
+// Attention output before the output matrix: [n_head * head_dim, rows.n].
+ggml_tensor * TextDecoder::attend(const TextLayer & layer, ggml_tensor * normed, const Rows & rows) {
+    ggml_context * ctx = runner_.ctx();
+    const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
+    ggml_tensor * q = ggml_reshape_3d(ctx, multiply(layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
+    q = rope(norm(q, layer.attn_q_norm), rows.pos, layer);
+
+    ggml_tensor * joined = nullptr;
+    for (const Part & part : rows.parts) {
+        const int kv_start = first_visible(part.pos, layer.sliding);
+        const int n_kv = part.pos + part.n - kv_start;
+        const auto window = [&](ggml_tensor * cache) { // [head_dim, n_kv, n_head_kv]
+            return ggml_view_3d(ctx, cache, cache->ne[0], n_kv, cache->ne[2], cache->nb[1], cache->nb[2],
+                                (size_t)kv_start * cache->nb[1]);
+        };
+        ggml_tensor * part_q =
+            ggml_view_3d(ctx, q, layer.head_dim, layer.n_head, part.n, q->nb[1], q->nb[2], (size_t)part.row * q->nb[2]);
+        part_q = ggml_permute(ctx, part_q, 0, 2, 1, 3); // [head_dim, n, n_head]
+        ggml_tensor * out = ggml_flash_attn_ext(ctx, part_q, window(cache_.k(ctx, layer.kv_layer, part.seq)),
+                                                window(cache_.v(ctx, layer.kv_layer, part.seq)),
+                                                part.mask[layer.sliding], /*scale =*/1.0f, 0.0f, 0.0f);
+        ggml_prec_set_acc(out, GGML_PREC_F32);
+        out = ggml_reshape_2d(ctx, out, q_dim, part.n); // from [head_dim, n_head, n]
+        joined = joined ? ggml_concat(ctx, joined, out, 1) : out;
+    }
+    return joined;
+}
+
+// Everything of a layer but its first norm and its K/V: [width, rows.n] -> [width, rows.n].
+ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor * normed, const Rows & rows) {
+    ggml_context * ctx = runner_.ctx();
+    const TextLayer & layer = model_.layers[(size_t)il];
+
+    ggml_tensor * attn = multiply(layer.attn_output, attend(layer, normed, rows));
+    ggml_tensor * h = ggml_add(ctx, norm(attn, layer.attn_post_norm), x);
+
+    ggml_tensor * ff = norm(h, layer.ffn_norm);
+    ggml_tensor * gate = multiply(layer.ffn_gate, ff);
+    ggml_tensor * up = multiply(layer.ffn_up, ff);
+    const bool on_cpu = runs_on_cpu(il, rows.n);
+    ff = multiply(layer.ffn_down, gelu_mul(ctx, on_cpu, gate, up));
+    h = ggml_add(ctx, norm(ff, layer.ffn_post_norm), h);
+
+    if (rows.ple) {
+        ggml_tensor * ple = ggml_view_2d(ctx, rows.ple, model_.n_ple, rows.n, rows.ple->nb[2],
+                                         (size_t)(il - rows.ple_first_layer) * rows.ple->nb[1]);
+        ggml_tensor * gated = gelu_mul(ctx, on_cpu, multiply(layer.ple_gate, h), ple);
+        h = ggml_add(ctx, norm(multiply(layer.ple_proj, gated), layer.ple_post_norm), h);
+    }
+    return layer.output_scale == 1.0f ? h : ggml_scale(ctx, h, layer.output_scale);
+}
+
+void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & logits) {
+    ggml_context * ctx = runner_.begin();
+    nodes_.emplace(ctx);
+    if (const QuantKernels * kernels = quant_kernels()) {
+        quants_.emplace(*nodes_, *kernels);
+    }
+    int n_rows = 0, n_wanted = 0;
+    std::vector<int32_t> wanted;
+    for (const Span & span : spans) {
+        for (int i = span.n - span.n_logits; i < span.n; i++) {
+            wanted.push_back(n_rows + i);
+        }
+        n_rows += span.n;
+        n_wanted += span.n_logits;
+    }
+    ggml_tensor * wanted_index =
+        n_wanted > 0 ? runner_.input(GGML_TYPE_I32, wanted, n_wanted, 1, 1, 1, "wanted") : nullptr;
+
+    // From this layer's attention on, only wanted rows go on.
+    const int cut = skip_rows_ && n_wanted < n_rows ? model_.n_layer_kv - 1 : model_.n_layer;
+
+    Rows rows = make_rows(spans, false);
+    ggml_tensor * embeddings = embed(spans, n_rows);
+    if (model_.n_ple > 0 && model_.ple_model_proj_low && cut > 0) {
+        rows.ple = embed_ple(spans, false, embeddings, n_rows, model_.ple_model_proj_low, 0, model_.n_ple_low);
+    }
+    const auto switch_ple = [&](bool wanted_only, ggml_tensor * x) {
+        if (model_.n_ple > 0) {
+            rows.ple_first_layer = model_.n_ple_low;
+            rows.ple = embed_ple(spans, wanted_only, x, rows.n, model_.ple_model_proj_high, model_.n_ple_low,
+                                 model_.n_layer - model_.n_ple_low);
+        }
+    };
+
+    ggml_tensor * x = embeddings;
+    for (int il = 0; il < model_.n_layer; il++) {
+        ggml_tensor * normed = norm(x, model_.layers[(size_t)il].attn_norm);
+        if (il < model_.n_layer_kv) {
+            store_kv(il, normed, rows);
+        }
+        if (il == cut) {
+            if (n_wanted == 0) {
+                break;
+            }
+            rows = make_rows(spans, true);
+            x = ggml_get_rows(ctx, x, wanted_index);
+            normed = ggml_get_rows(ctx, normed, wanted_index);
+            switch_ple(true, ggml_get_rows(ctx, embeddings, wanted_index));
+        } else if (il == model_.n_ple_low && cut == model_.n_layer) {
+            switch_ple(false, embeddings);
+        }
+        x = layer_after_norm(il, x, normed, rows);
+    }
+
+    ggml_tensor * result = nullptr;
+    if (n_wanted > 0) {
+        if (cut == model_.n_layer && n_wanted < n_rows) {
+            x = ggml_get_rows(ctx, x, wanted_index);
+        }
+        result = multiply(model_.output, norm(x, model_.output_norm));
+        if (model_.logit_softcap > 0) {
+            result = soft_cap(ctx, runs_on_cpu(model_.n_layer, n_wanted), result, model_.logit_softcap);
+        }
+        runner_.output(result, true);
+    } else if (cut == model_.n_layer) {
+        runner_.output(x, false); // nothing is read, but with skipping off every layer runs
+    }
+    runner_.compute();
+    model_.weights().check_file(); // tables are looked up, and some matrices multiplied, where the file is mapped
+    if (result) {
+        const size_t old_size = logits.size();
+        logits.resize(old_size + (size_t)n_wanted * (size_t)model_.n_vocab);
+        runner_.read(result, logits.data() + old_size, 0, ggml_nbytes(result));
+    }
+}
+
+} // namespace ga
