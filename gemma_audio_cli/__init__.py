@@ -13,15 +13,33 @@ Names are imported when first used, so that importing the package costs nothing.
 
 from __future__ import annotations
 
+from gemma_audio_cli.version import __version__
+
 TYPE_CHECKING = False  # as checkers know it; importing typing takes longer than all of this
 if TYPE_CHECKING:
     from typing import Any
 
-    from gemma_audio_cli.api import ask, transcribe
-    from gemma_audio_cli.audio.windows import Window, WindowOptions
-    from gemma_audio_cli.engine.data import EngineInfo, EngineOptions, SamplerOptions, SessionOptions, Timings
-    from gemma_audio_cli.engine.engine import Engine
-    from gemma_audio_cli.engine.transcriber import Answer, DecodeOptions, Segment, Transcriber
+    from gemma_audio_cli.api import (
+        Engine,
+        aask,
+        alisten,
+        ask,
+        atranscribe,
+        listen,
+        transcribe,
+        transcribe_many,
+    )
+    from gemma_audio_cli.audio.read.source import SourceOptions
+    from gemma_audio_cli.audio.segment.windows import Window
+    from gemma_audio_cli.decoding.options import DecodeOptions
+    from gemma_audio_cli.decoding.transcriber import Transcriber
+    from gemma_audio_cli.engine.structs import (
+        EngineInfo,
+        EngineOptions,
+        SamplerOptions,
+        SessionOptions,
+        Timings,
+    )
     from gemma_audio_cli.errors import (
         AudioError,
         EngineError,
@@ -30,59 +48,91 @@ if TYPE_CHECKING:
         ModelError,
         UsageError,
     )
-
-__version__ = "0.1.0"
+    from gemma_audio_cli.pipeline.events import (
+        AnswerDone,
+        RecordingDone,
+        RecordingStarted,
+        SegmentDone,
+        TextDelta,
+    )
+    from gemma_audio_cli.pipeline.live import LiveOptions
+    from gemma_audio_cli.pipeline.options import (
+        AskOptions,
+        CutOptions,
+        InstructionOptions,
+        ModelOptions,
+        TranscribeOptions,
+    )
+    from gemma_audio_cli.transcript import Answer, Final, Partial, Recording, Segment, Transcript
 
 _PLACES = {
-    "ask": "api",
-    "transcribe": "api",
-    "Window": "audio.windows",
-    "WindowOptions": "audio.windows",
-    "EngineInfo": "engine.data",
-    "EngineOptions": "engine.data",
-    "SamplerOptions": "engine.data",
-    "SessionOptions": "engine.data",
-    "Timings": "engine.data",
-    "Engine": "engine.engine",
-    "Answer": "engine.transcriber",
-    "DecodeOptions": "engine.transcriber",
-    "Segment": "engine.transcriber",
-    "Transcriber": "engine.transcriber",
-    "AudioError": "errors",
-    "EngineError": "errors",
-    "GemmaAudioError": "errors",
-    "InputError": "errors",
-    "ModelError": "errors",
-    "UsageError": "errors",
+    "api": ("Engine", "aask", "alisten", "ask", "atranscribe", "listen", "transcribe", "transcribe_many"),
+    "audio.read.source": ("SourceOptions",),
+    "audio.segment.windows": ("Window",),
+    "decoding.options": ("DecodeOptions",),
+    "decoding.transcriber": ("Transcriber",),
+    "engine.structs": ("EngineInfo", "EngineOptions", "SamplerOptions", "SessionOptions", "Timings"),
+    "errors": ("AudioError", "EngineError", "GemmaAudioError", "InputError", "ModelError", "UsageError"),
+    "pipeline.events": ("AnswerDone", "RecordingDone", "RecordingStarted", "SegmentDone", "TextDelta"),
+    "pipeline.live": ("LiveOptions",),
+    "pipeline.options": (
+        "AskOptions",
+        "CutOptions",
+        "InstructionOptions",
+        "ModelOptions",
+        "TranscribeOptions",
+    ),
+    "transcript": ("Answer", "Final", "Partial", "Recording", "Segment", "Transcript"),
 }
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "Answer",
+    "AnswerDone",
+    "AskOptions",
     "AudioError",
+    "CutOptions",
     "DecodeOptions",
     "Engine",
     "EngineError",
     "EngineInfo",
     "EngineOptions",
+    "Final",
     "GemmaAudioError",
     "InputError",
+    "InstructionOptions",
+    "LiveOptions",
     "ModelError",
+    "ModelOptions",
+    "Partial",
+    "Recording",
+    "RecordingDone",
+    "RecordingStarted",
     "SamplerOptions",
     "Segment",
+    "SegmentDone",
     "SessionOptions",
+    "SourceOptions",
+    "TextDelta",
     "Timings",
+    "TranscribeOptions",
     "Transcriber",
+    "Transcript",
     "UsageError",
     "Window",
-    "WindowOptions",
     "__version__",
+    "aask",
+    "alisten",
     "ask",
+    "atranscribe",
+    "listen",
     "transcribe",
+    "transcribe_many",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    place = _PLACES.get(name)
+    place = _MODULES.get(name)
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -12,37 +12,140 @@ import math
 import os
 import stat
 import sys
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.languages import language_name
+
+Value = str | int | float | bool
+_LARGEST = 1 << 20
+"""Bytes of a file of settings; people write some hundred."""
+_SWITCH = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+"""What an environment variable may say, as Typer reads it too."""
+
+
+# -- how the value of a setting is read: (value, where it stands) -> value; each raises UsageError --
+
+
+def whole_number(text: str) -> int | None:
+    """A number of at most six plain digits; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else None
+
+
+def threshold(value: object, source: str) -> float:
+    """A probability of speech that makes sense as a threshold."""
+    number = math.nan
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            number = float(value)
+    if not 0.05 <= number <= 0.95:
+        raise UsageError(f"{source} must be a number from 0.05 to 0.95, not {value!r}")
+    return number
+
+
+def layers(value: object, source: str) -> int | None:
+    """How many layers of the text model lie on the device; None for "auto"."""
+    text = str(value)
+    if text.lower() == "auto":
+        return None
+    number = None if isinstance(value, (bool, float)) else whole_number(text)
+    if number is None:
+        raise UsageError(f"{source} takes auto or a number of layers, not {value!r}")
+    return number
+
+
+def _layers_text(value: object, source: str) -> str:
+    layers(value, source)
+    return str(value)
+
+
+def _text(value: object, source: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{source} must be text, not {value!r}")
+    return value
+
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Says where a value stands that makes no sense."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from None
+
+
+def _language(value: object, source: str) -> str:
+    text = _text(value, source)
+    with _named(source):
+        language_name(text)
+    return text
+
+
+def _threads(value: object, source: str) -> int:
+    number = None if isinstance(value, bool) else whole_number(str(value))
+    if number is None:
+        raise UsageError(f"{source} must be a whole number, not {value!r}")
+    from gemma_audio_cli.engine.structs import check_threads  # not needed for --help
+
+    with _named(source):
+        check_threads(number)
+    return number
+
+
+def _switch(value: object, source: str) -> bool:
+    on = value if isinstance(value, bool) else _SWITCH.get(str(value).strip().lower())
+    if on is None:
+        raise UsageError(f"{source} must be true or false, not {value!r}")
+    return on
+
+
+def _setting(default: Any, help: str, read: Callable[[object, str], Value] = _text) -> Any:
+    return field(default=default, metadata={"help": help, "read": read})
 
 
 @dataclass(frozen=True)
 class Settings:
     """What environment and config.toml may set."""
 
-    model: str | None = None
-    mmproj: str | None = None
-    language: str | None = None
-    microphone: str | None = None
-    threads: int = 0
-    backend: str | None = None
-    """auto, or a back end's name."""
-    device: str | None = None
-    """ggml's name of a device."""
-    gpu_layers: str | None = None
-    """auto, or how many of the text model's layers lie on the device."""
-    vad_threshold: float | None = None
-    """The probability from which on sound counts as speech, 0.05 to 0.95."""
+    model: str | None = _setting(None, "The model, as after -m.")
+    mmproj: str | None = _setting(None, "Its audio projector, if not found beside it.")
+    language: str | None = _setting(None, "The language spoken.", _language)
+    microphone: str | None = _setting(None, "The microphone: its number or part of its name.")
+    threads: int = _setting(0, "CPU threads; 0: one per physical core.", _threads)
+    backend: str | None = _setting(None, "auto, cpu, or one of `gemma-audio backends`.")
+    device: str | None = _setting(None, "ggml's name of a device.")
+    gpu_layers: str | None = _setting(
+        None, "auto, or how many of the text model's layers lie on the device.", _layers_text
+    )
+    vad: bool = _setting(True, "Find speech first, and leave out silence: true or false.", _switch)
+    vad_threshold: float | None = _setting(
+        None, "The probability from which on sound is speech, 0.05 to 0.95.", threshold
+    )
+
+    def having(self, name: str, value: Value) -> Settings:
+        """These with one more, whose value was checked."""
+        values: dict[str, Any] = {**asdict(self), name: value}
+        return Settings(**values)
 
 
-NAMES = tuple(field.name for field in fields(Settings))
-_NUMBERS = ("threads",)
-_LARGEST = 1 << 20
-"""Bytes of a file of settings; people write some hundred."""
+HELP: dict[str, str] = {field.name: field.metadata["help"] for field in fields(Settings)}
+"""Every setting, and what it means."""
+NAMES = tuple(HELP)
+_READ: dict[str, Callable[[object, str], Value]] = {
+    field.name: field.metadata["read"] for field in fields(Settings)
+}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"GEMMA_AUDIO_{name.upper()}"
 
 
 @dataclass(frozen=True)
@@ -108,36 +211,9 @@ def load_file() -> dict[str, Any]:
     return _read(config_path())[0]
 
 
-def whole_number(text: str) -> int | None:
-    """A number of at most six plain digits; None for anything else."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else None
-
-
-def threshold(value: object, source: str) -> float:
-    """A probability of speech that makes sense as a threshold. Raises UsageError that names the source."""
-    number = math.nan
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        with suppress(ValueError):
-            number = float(value)
-    if not 0.05 <= number <= 0.95:
-        raise UsageError(f"{source} must be a number from 0.05 to 0.95, not {value!r}")
-    return number
-
-
-def check(name: str, value: object, source: str) -> str | int | float:
+def check(name: str, value: object, source: str) -> Value:
     """The value of a setting in its type. Raises UsageError that names the source."""
-    if name == "vad_threshold":
-        return threshold(value, source)
-    if name in _NUMBERS:
-        number = None if isinstance(value, bool) else whole_number(str(value))
-        if number is None:
-            raise UsageError(f"{source} must be a whole number, not {value!r}")
-        return number
-    if name == "gpu_layers" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise UsageError(f"{source} must be text, not {value!r}")
-    return value
+    return _READ[name](value, source)
 
 
 def unknown(key: str) -> str:
@@ -149,21 +225,29 @@ def unknown(key: str) -> str:
     return f"no setting is called {key!r}; {hint}"
 
 
-def load_all() -> Loaded:
-    """The settings of this process, and where they came from."""
+def load_all(*, leave_out_wrong: bool = False) -> Loaded:
+    """The settings of this process, and where they came from. Raises UsageError for a value that makes no
+    sense; with `leave_out_wrong` that is a warning, and the default counts.
+    """
     path = config_path()
     stored, warnings = _read(path)
     warnings += tuple(f"{path}: {unknown(key)}" for key in stored if key not in NAMES)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name in NAMES:
-        variable = f"GEMMA_AUDIO_{name.upper()}"
-        if os.environ.get(variable):
-            values[name] = check(name, os.environ[variable], variable)
-            sources[name] = variable
-        elif name in stored:
-            values[name] = check(name, stored[name], f"{path}: {name}")
-            sources[name] = str(path)
+        told, value, source = variable(name), stored.get(name), f"{path}: {name}"
+        if os.environ.get(told):
+            value, source = os.environ[told], told
+        elif name not in stored:
+            continue
+        try:
+            values[name] = check(name, value, source)
+        except UsageError as error:
+            if not leave_out_wrong:
+                raise
+            warnings += (str(error),)
+            continue
+        sources[name] = told if source == told else str(path)
     return Loaded(Settings(**values), sources, warnings)
 
 

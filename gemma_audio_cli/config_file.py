@@ -15,7 +15,7 @@ from typing import Any
 
 from gemma_audio_cli.config import parse, read_file
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.output.atomic import AtomicFile, told
+from gemma_audio_cli.files import AtomicFile, told
 
 Value = str | int | float | bool
 

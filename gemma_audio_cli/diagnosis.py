@@ -14,9 +14,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gemma_audio_cli import __version__
+from gemma_audio_cli.version import __version__
 
 if TYPE_CHECKING:
     from gemma_audio_cli.models.resolve import ModelPair
@@ -27,7 +28,7 @@ _PACKAGES = ("llama-cpp-python", "numpy", "soundfile", "soxr", "av", "silero-vad
 _FOLDERS = re.compile(
     r"(?<![\w.:/\\])(?:[A-Za-z]:)?[\\/](?:[^\\/:;,'\"()\n]+[\\/])+|~[\\/](?:[^\\/:;,'\"()\n]+[\\/])*"
 )
-_SELFTEST_S = 60.0
+_CHILD_S = 60.0
 
 
 def diagnose(full: bool, backend: str | None = None) -> Part:
@@ -64,7 +65,8 @@ def _versions() -> Part:
 def _system() -> Part:
     import platform
 
-    from gemma_audio_cli.backends.detect import cpu, memory
+    from gemma_audio_cli.backends.detect import cpu
+    from gemma_audio_cli.memory import memory
 
     found, (total, free) = cpu(), memory()
     return {
@@ -82,8 +84,8 @@ def _system() -> Part:
 def _settings() -> Part:
     from gemma_audio_cli import config
 
-    loaded = config.load_all()
-    values = {name: getattr(loaded.settings, name) for name in loaded.sources}
+    loaded = config.load_all(leave_out_wrong=True)
+    values = {name: value for name, value in asdict(loaded.settings).items() if name in loaded.sources}
     ours = [name for name in os.environ if name.startswith("GEMMA_AUDIO_")]
     other = sorted(name for name in ours if name.removeprefix("GEMMA_AUDIO_").lower() not in config.NAMES)
     return {
@@ -95,7 +97,7 @@ def _settings() -> Part:
 
 
 def _backends() -> Part:
-    from gemma_audio_cli.cli.backends import lines
+    from gemma_audio_cli.backends.status import lines
 
     return {
         line.row.name: {
@@ -147,34 +149,30 @@ def _model(pair: ModelPair) -> Part:
 
 
 def _audio(full: bool) -> Part:
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        return {"error": f"no microphone can be used: {error} (Linux: install libportaudio2)"}
-    try:
-        known = [device for device in sounddevice.query_devices() if device["max_input_channels"] > 0]
-        interfaces = [api["name"] for api in sounddevice.query_hostapis()]
-    except Exception as error:
-        return {"error": f"PortAudio: {error}"}
-    inputs: list[Part] = [
-        {"channels": int(d["max_input_channels"]), "rate": float(d["default_samplerate"])} for d in known
-    ]
-    if full:
-        inputs = [{"name": str(d["name"]), **more} for d, more in zip(known, inputs, strict=True)]
-    return {"interfaces": interfaces, "inputs": inputs}
+    """In a process of its own: a sound library that finds no configuration, or a broken one, may end it."""
+    found = _child("gemma_audio_cli.audio.capture.devices")
+    for device in found.get("inputs", ()):
+        if not full:
+            del device["name"]
+    return found
 
 
 def _selftest(backend: str | None) -> Part:
-    command = [sys.executable, "-m", "gemma_audio_cli.selftest", *([backend] if backend else [])]
+    return {"ok": False} | _child("gemma_audio_cli.selftest", *([backend] if backend else []))
+
+
+def _child(module: str, *arguments: str) -> Part:
+    """The JSON that a module prints in a process of its own, or {"error"}."""
+    command = [sys.executable, "-m", module, *arguments]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SELFTEST_S)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHILD_S)
     except subprocess.TimeoutExpired:
-        return {"ok": False, "error": f"still running after {_SELFTEST_S:.0f} s"}
+        return {"error": f"still running after {_CHILD_S:.0f} s"}
     try:
         result: Part = json.loads(done.stdout)
     except ValueError:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        return {"ok": False, "error": f"ended with code {done.returncode}: {''.join(last)}"}
+        last = "".join(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:])
+        return {"error": f"ended with code {done.returncode}: {last}".rstrip(": ")}
     return result
 
 

@@ -28,6 +28,15 @@ Messages are one line, made to be shown as they are: they name the file and, whe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+Notice = Callable[[str], None]
+"""Is told, in one line, what is odd but no reason to stop."""
+
+
+def no_notice(_text: str) -> None:
+    """A Notice where nobody wants to be told."""
+
 
 class GemmaAudioError(Exception):
     """Base of all of them."""

@@ -1,4 +1,7 @@
-"""Text of unknown origin, made safe to show: names of files, what models and libraries say.
+"""How values are shown: bytes, durations, and text of unknown origin, made safe.
+
+    byte_size(n)      "3.4 GB"         hms(seconds)    "1:02:03"
+    counted(2, "file")  "2 files"      clock(seconds)  "02:03.45"
 
     printable(text)   a name or message on one line: what could act on a terminal is spelled out, "\\x1b"
     Cleaner.feed()    words of a model, piece by piece: what could act on a terminal is left out
@@ -80,6 +83,37 @@ def json_text(value: object, *, indent: int | None = None) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False, default=str)
     return _IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def byte_size(count: float) -> str:
+    """Bytes as a person reads them, in units of 1000."""
+    return f"{count / 1e9:.1f} GB" if count >= 999.95e6 else f"{count / 1e6:.1f} MB"
+
+
+def byte_amount(total: int | None, free: int | None = None) -> str:
+    """Bytes of a memory, with what is free of them; "-" where nobody knows."""
+    if total is None:
+        return "-"
+    return byte_size(total) if free is None else f"{byte_size(total)}, {byte_size(free)} free"
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 file", "2 files"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def hms(seconds: float) -> str:
+    """A duration as H:MM:SS: whole seconds that have passed."""
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def clock(seconds: float) -> str:
+    """A time in a recording as MM:SS.cc, with hours in front where there are any."""
+    minutes, hundredths = divmod(round(max(0.0, seconds) * 100), 6000)
+    hours, minutes = divmod(minutes, 60)
+    short = f"{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
+    return f"{hours}:{short}" if hours else short
 
 
 class Cleaner:

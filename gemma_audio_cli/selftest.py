@@ -2,7 +2,7 @@
 
     python -m gemma_audio_cli.selftest [BACKEND]     ──► one JSON object on stdout
 
-A program of its own: a back end that ends its process must not end the one that asks.
+A program of its own: a backend that ends its process must not end the one that asks.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ def run(backend: str | None) -> dict[str, object]:
     """What was heard, on which device, and how long each stage took."""
     from itertools import islice
 
-    from gemma_audio_cli.audio.decode import samples
-    from gemma_audio_cli.audio.windows import WindowOptions, windows
-    from gemma_audio_cli.backends.opening import Opener
-    from gemma_audio_cli.engine.data import EngineOptions
-    from gemma_audio_cli.engine.transcriber import DecodeOptions, Transcriber
+    from gemma_audio_cli.audio.read.samples import samples
+    from gemma_audio_cli.audio.segment.windows import WindowOptions, windows
+    from gemma_audio_cli.decoding.options import DecodeOptions
+    from gemma_audio_cli.decoding.transcriber import Transcriber
+    from gemma_audio_cli.engine.structs import EngineOptions
     from gemma_audio_cli.errors import ModelNotFoundError
     from gemma_audio_cli.models.resolve import demo_sample, resolve
+    from gemma_audio_cli.pipeline.engines import EngineFactory
 
     began = time.perf_counter()
     sample, notices = demo_sample(), list[str]()
     if sample is None:
         raise ModelNotFoundError("the bundled recording is missing; install the package again")
     pair = resolve("demo")
-    opener = Opener(pair.text, pair.mmproj, EngineOptions(), notices.append)
+    opener = EngineFactory(pair.text, pair.mmproj, EngineOptions(), notices.append)
     transcriber = Transcriber(
         opener.open(backend),
         DecodeOptions(slots=1, max_seconds=SECONDS),

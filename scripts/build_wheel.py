@@ -7,7 +7,7 @@
     python scripts/build_wheel.py check                  # the package installed for this Python does its job
 
 The packages of requirements/wheel.txt must be there; `sh scripts/wheel` sees to that. The parts are
-what cibuildwheel runs one by one (pyproject.toml). An interrupted run goes on where it stopped.
+what cibuildwheel runs one by one (pyproject.toml). An interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations

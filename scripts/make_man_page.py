@@ -23,7 +23,7 @@ import typer
 
 from gemma_audio_cli import __version__
 from gemma_audio_cli.cli import app
-from gemma_audio_cli.config import NAMES
+from gemma_audio_cli.config import HELP, variable
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "gemma-audio.1"
 _NAME = "gemma-audio"
@@ -34,21 +34,9 @@ _SPECIAL = str.maketrans(
     {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
 )
 
-# What a setting's variable is for; the names are those of config.py.
-_SETTINGS = {
-    "model": "The model where no -m is given.",
-    "mmproj": "Its audio projector, if not beside it.",
-    "language": "The language spoken.",
-    "microphone": "The microphone of live and record where no --device is given.",
-    "threads": "CPU threads.",
-    "backend": "auto, cpu, or one of `gemma-audio backends`.",
-    "device": "ggml's name of a device.",
-    "vad_threshold": "The probability from which on sound is speech, 0.05 to 0.95.",
-    "gpu_layers": "auto, or how many of the text model's layers lie on the device.",
-}
 _VARIABLES = {
     "GEMMA_AUDIO_CONFIG_DIR": "The folder of config.toml.",
-    "GEMMA_AUDIO_BACKENDS_DIR": "The folder of back ends that were built.",
+    "GEMMA_AUDIO_BACKENDS_DIR": "The folder of backends that were built.",
     "GEMMA_AUDIO_LIBRARY": "Another libgemma_audio than the package's.",
     "HF_HOME, HF_HUB_CACHE": "Where pulled models are kept.",
     "HF_TOKEN, HF_ENDPOINT": "The hub's login, and a mirror in its place.",
@@ -56,7 +44,7 @@ _VARIABLES = {
 }
 _FILES = {
     "~/.config/gemma-audio/config.toml": "Settings. `gemma-audio config path` prints the place here.",
-    "~/.local/share/gemma-audio/backends/": "Back ends that were built.",
+    "~/.local/share/gemma-audio/backends/": "Backends that were built.",
     "~/.cache/huggingface/hub/": "Models that were pulled.",
 }
 
@@ -86,10 +74,8 @@ def page() -> str:
         code, _, meaning = part.partition(" ")
         lines += _item(code, f"{meaning[:1].upper()}{meaning[1:]}.")
     lines += [".SH ENVIRONMENT", "An option wins over the environment, which wins over", r".IR config.toml ."]
-    for name in NAMES:
-        lines += _item(f"GEMMA_AUDIO_{name.upper()}", _SETTINGS.get(name, f"The setting {name}."))
-    for name in sorted(_option_variables(root) - {f"GEMMA_AUDIO_{name.upper()}" for name in NAMES}):
-        lines += _item(name, "0 turns the option of that name off, 1 on.")
+    for name, meaning in HELP.items():
+        lines += _item(variable(name), meaning)
     for names, meaning in _VARIABLES.items():
         lines += _item(names, meaning)
     lines += [".SH FILES"]
@@ -183,17 +169,7 @@ def _remarks(option: Any) -> str:
     shown = option.show_default and not _is_flag(option)
     if shown and isinstance(option.default, (str, int, float)) and option.default != "":
         parts.append(f"default: {option.default}")
-    if option.envvar:
-        parts.append(f"environment: {option.envvar}")
     return f" ({'; '.join(parts)})" if parts else ""
-
-
-def _option_variables(root: Any) -> set[str]:
-    """The variables that options name."""
-    found = set()
-    for _path, command in _commands(root, ""):
-        found |= {option.envvar for option in _parameters(command, "option")}
-    return {name for name in found if isinstance(name, str)}
 
 
 # ---- roff --------------------------------------------------------------------------------------------------

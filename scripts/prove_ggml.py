@@ -70,7 +70,7 @@ class Library:
 
 
 class Machine:
-    """ggml's CPU back end."""
+    """ggml's CPU backend."""
 
     def __init__(self, ggml: Library) -> None:
         self._ggml = ggml
@@ -88,7 +88,7 @@ class Machine:
         return ctypes.CFUNCTYPE(result, *arguments)(found)
 
     def features(self) -> list[str]:
-        """What the back end was compiled with."""
+        """What the backend was compiled with."""
         first = self._proc(b"ggml_backend_get_features", ctypes.POINTER(Feature), ctypes.c_void_p)(
             self._registry
         )

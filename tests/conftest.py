@@ -43,7 +43,7 @@ class Result:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A back end that aborts must not start a debugger in every child process.
+    # A backend that aborts must not start a debugger in every child process.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     # Threads that wait must not spin: beside other work on the machine that takes a hundred times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import soxr
 
-from gemma_audio_cli.audio.mix import Mixer
-from gemma_audio_cli.audio.reader import Floats, Notice
-from gemma_audio_cli.engine.data import SAMPLE_RATE
-from gemma_audio_cli.errors import AudioError
+from gemma_audio_cli.audio.read.mix import Mixer
+from gemma_audio_cli.errors import AudioError, Notice
+from gemma_audio_cli.sound import SAMPLE_RATE, Floats
 
 
 def limited(blocks: Iterator[Floats], count: int | None) -> Iterator[Floats]:

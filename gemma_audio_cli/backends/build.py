@@ -1,7 +1,7 @@
-"""Builds a back end into a prefix of its own.
+"""Builds a backend into a prefix of its own.
 
     what the machine lacks and PyPI has ─────────┐
-    llama-cpp-python with the back end's flags ──┼──► .building-XXXX ──opened once──► renamed to its name
+    llama-cpp-python with the backend's flags ──┼──► .building-XXXX ──opened once──► renamed to its name
     native/ against it ──────────────────────────┘    (all output: build.log)
 
 What was built before stays and is used until the new one has its name; then the older ones go. A build that
@@ -23,7 +23,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
-from gemma_audio_cli import __version__
 from gemma_audio_cli.backends import amx, store, trust
 from gemma_audio_cli.backends.child import run_logged
 from gemma_audio_cli.backends.detect import fetchable, missing
@@ -32,6 +31,7 @@ from gemma_audio_cli.backends.table import BackEnd, Fetched
 from gemma_audio_cli.backends.tools import Machine
 from gemma_audio_cli.engine import _llama
 from gemma_audio_cli.errors import BackendError, UsageError
+from gemma_audio_cli.version import __version__
 
 OnProgress = Callable[[str, int, int], None]
 """Told what is done, and how far: (step, done, all); all is 0 where that is not known."""
@@ -42,7 +42,7 @@ _OLDEST_CMAKE = (3, 21)
 
 
 def build(row: BackEnd, on_progress: OnProgress, machine: Machine | None = None) -> Build:
-    """Build the back end. Raises BackendError in one line: what is missing, or what failed and where."""
+    """Build the backend. Raises BackendError in one line: what is missing, or what failed and where."""
     if row.is_default:
         raise UsageError("the CPU's library comes with the package; there is nothing to build")
     machine = machine or Machine()
@@ -145,7 +145,7 @@ class _Work:
     def _gather(self) -> None:
         """What is needed while running lies in one folder, where ggml's libraries look first."""
         target = self._staging / "llama_cpp" / "lib"
-        # llama-cpp-python leaves out back ends that it does not know; ggml's own installation has them.
+        # llama-cpp-python leaves out backends that it does not know; ggml's own installation has them.
         found = [path for place in ("lib", "bin") for path in (self._staging / place).glob("*ggml*")]
         for fetched, root in self._roots.items():
             found += [path for pattern in fetched.libraries for path in root.glob(pattern)]
@@ -249,8 +249,8 @@ def _reason(log: Path) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Only one build of a back end at a time."""
-    from gemma_audio_cli.output.atomic import try_lock
+    """Only one build of a backend at a time."""
+    from gemma_audio_cli.files import try_lock
 
     descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
     try:

@@ -1,4 +1,4 @@
-"""What of each back end this machine has: one small detector a row of the table.
+"""What of each backend this machine has: one small detector a row of the table.
 
     Machine ──► vendor's tools ──► parse ──► Detection(devices, driver, tool chain)
 
@@ -16,11 +16,12 @@ from gemma_audio_cli.backends import parse
 from gemma_audio_cli.backends.parse import Device
 from gemma_audio_cli.backends.table import BACK_ENDS, COMPILER, BackEnd, Fetched, Need
 from gemma_audio_cli.backends.tools import Machine
+from gemma_audio_cli.memory import memory
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found for one back end."""
+    """What was found for one backend."""
 
     devices: tuple[Device, ...] = ()
     toolchain: str | None = None
@@ -35,7 +36,7 @@ class Detection:
 
 
 def detect(row: BackEnd, machine: Machine | None = None) -> Detection:
-    """Look for one back end."""
+    """Look for one backend."""
     machine = machine or Machine()
     if machine.system not in row.systems:
         return Detection()
@@ -50,7 +51,7 @@ def detect_all(machine: Machine | None = None) -> dict[str, Detection]:
 
 
 def missing(row: BackEnd, machine: Machine | None = None) -> list[Need]:
-    """What a build of this back end cannot find."""
+    """What a build of this backend cannot find."""
     machine = machine or Machine()
     return [need for need in (COMPILER, *row.needs) if not _is_there(need, machine)]
 
@@ -93,16 +94,7 @@ def cpu(machine: Machine | None = None) -> parse.Cpu:
     return parse.Cpu(name or "unknown", threads, cores, ())
 
 
-def memory(machine: Machine | None = None) -> tuple[int | None, int | None]:
-    """(total, available) bytes of main memory; None where the system does not say."""
-    machine = machine or Machine()
-    if machine.system == "darwin":
-        size = (machine.run("sysctl", "-n", "hw.memsize") or "").strip()
-        return (int(size) if size.isdecimal() else None), None
-    return parse.meminfo(machine.read("/proc/meminfo") or "")
-
-
-# -- one a back end --
+# -- one a backend --
 
 
 def _cuda(machine: Machine) -> Detection:
@@ -142,7 +134,7 @@ def _hip(machine: Machine) -> Detection:
 
 def _metal(machine: Machine) -> Detection:
     devices = parse.system_profiler(machine.run("system_profiler", "SPDisplaysDataType", "-json") or "")
-    total, _ = memory(machine)  # Apple's processors share it
+    total = memory(machine.read).total  # Apple's processors share it
     devices = [replace(device, memory=device.memory or total) for device in devices]
     return Detection(tuple(devices), "Xcode" if machine.run("xcode-select", "-p") else None)
 
@@ -165,8 +157,7 @@ def _openvino(machine: Machine) -> Detection:
     )
     if machine.first_file("/dev/accel/accel*") and devices:
         devices.append(Device("NPU"))
-    note = "slower than the CPU; used only where --backend names it" if devices else ""
-    return Detection(tuple(devices), "OpenVINO" if config else None, note)
+    return Detection(tuple(devices), "OpenVINO" if config else None)
 
 
 def _sycl(machine: Machine) -> Detection:
@@ -184,14 +175,12 @@ def _cann(machine: Machine) -> Detection:
 
 def _blas(machine: Machine) -> Detection:
     version = (machine.run("pkg-config", "--modversion", "openblas") or "").strip()
-    note = "computes on the CPU; used only where --backend names it" if version else ""
-    return Detection(
-        (Device(cpu(machine).name),) if version else (), f"OpenBLAS {version}" if version else None, note
-    )
+    devices = (Device(cpu(machine).name),) if version else ()
+    return Detection(devices, f"OpenBLAS {version}" if version else None)
 
 
 def _cpu(machine: Machine) -> Detection:
-    found, (total, free) = cpu(machine), memory(machine)
+    found, (total, free) = cpu(machine), memory(machine.read)
     wide = [f for f in found.features if f.startswith(("avx512", "amx", "avx2", "sve", "i8mm"))]
     compiler = machine.which(*COMPILER.programs)
     return Detection((Device(found.name, total, free, note=" ".join(wide)),), "C++" if compiler else None)

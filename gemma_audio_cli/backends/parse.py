@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Device:
-    """One processor a back end could run on. Memory in bytes."""
+    """One processor a backend could run on. Memory in bytes."""
 
     name: str
     memory: int | None = None
@@ -196,12 +196,6 @@ def cpuinfo(text: str) -> Cpu | None:
     cores = {(b.get("physical id"), b["core id"]) for b in blocks if "core id" in b}
     name = first.get("model name") or f"ARM part {first.get('CPU part', 'unknown')}"
     return Cpu(name, len(blocks), len(cores) or None, tuple(f for f in CPU_FEATURES if f in have))
-
-
-def meminfo(text: str) -> tuple[int | None, int | None]:
-    """(total, available) bytes, from Linux's /proc/meminfo."""
-    values = {key: int(kib) * 1024 for key, kib in re.findall(r"^(\w+):\s+(\d+) kB", text, flags=re.M)}
-    return values.get("MemTotal"), values.get("MemAvailable")
 
 
 def _first(pattern: str, text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Built back ends: each in a prefix of its own, named after what it was built from.
+"""Built backends: each in a prefix of its own, named after what it was built from.
 
     DATA/backends/vulkan/0.1.0-llama0.3.36-20260301T120000Z/
         build.json                                  what, when, from what
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Build:
-    """A built back end."""
+    """A built backend."""
 
     prefix: Path
     record: Record
@@ -52,7 +52,7 @@ class Build:
 
 
 def folder() -> Path:
-    """Where built back ends lie."""
+    """Where built backends lie."""
     chosen = os.environ.get("GEMMA_AUDIO_BACKENDS_DIR")
     if chosen:
         return Path(chosen)
@@ -62,7 +62,7 @@ def folder() -> Path:
 
 
 def find(name: str) -> Build | None:
-    """The newest build of this back end that this package can open."""
+    """The newest build of this backend that this package can open."""
     from gemma_audio_cli.engine._binding import ABI_VERSION
 
     usable = [build for build in builds(name) if build.record.abi == ABI_VERSION and build.library.is_file()]
@@ -70,7 +70,7 @@ def find(name: str) -> Build | None:
 
 
 def builds(name: str) -> list[Build]:
-    """All complete builds of this back end, of whatever version."""
+    """All complete builds of this backend, of whatever version."""
     try:
         prefixes = sorted(path for path in (folder() / name).iterdir() if _NAME.fullmatch(path.name))
     except OSError:

@@ -1,4 +1,4 @@
-"""One row of data for every back end.
+"""One row of data for every backend.
 
 The CPU's library comes with the package; the others are made by `gemma-audio backends build NAME`.
 """
@@ -40,7 +40,7 @@ class Need:
 
 @dataclass(frozen=True)
 class BackEnd:
-    """What there is to know about a back end without looking at the machine."""
+    """What there is to know about a backend without looking at the machine."""
 
     name: str
     title: str
@@ -55,6 +55,10 @@ class BackEnd:
     verified: str
     """How far it was tested: "run", "compiled" or "untested", and with what."""
     systems: tuple[str, ...] = ("linux", "win32", "darwin")
+    on_cpu: bool = False
+    """Does it compute on the CPU too? Then no device has to be there, and it is slower than the engine's own
+    products: it is used only where a person names it.
+    """
 
     @property
     def is_default(self) -> bool:
@@ -162,7 +166,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
             _OPENCL,
         ),
         "intel-opencl-icd for GPUs; none for CPUs",
-        "run: OpenVINO 2026.4.1 on the CPU, Debian 12, November 2026", ("linux", "win32"),
+        "run: OpenVINO 2026.4.1 on the CPU, Debian 12, November 2026", ("linux", "win32"), on_cpu=True,
     ),
     BackEnd(
         "sycl", "Intel SYCL (oneAPI)", "SYCL", True,
@@ -200,7 +204,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
             ),
             Need("pkg-config", "pkg-config", ("pkg-config", "pkgconf")),
         ),
-        "none", "run: OpenBLAS 0.3.21, Debian 12, November 2026", ("linux", "darwin"),
+        "none", "run: OpenBLAS 0.3.21, Debian 12, November 2026", ("linux", "darwin"), on_cpu=True,
     ),
     BackEnd("cpu", "CPU", "CPU", False, (), (), "none", "run: x86-64, Debian 12, November 2026"),
 )  # fmt: skip
@@ -219,4 +223,4 @@ def back_end(name: str) -> BackEnd:
 
     near = get_close_matches(name.lower(), NAMES, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    raise UsageError(f"no back end is called {name!r}{hint}; there are {', '.join(NAMES)}")
+    raise UsageError(f"no backend is called {name!r}{hint}; there are {', '.join(NAMES)}")

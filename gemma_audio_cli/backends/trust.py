@@ -1,8 +1,8 @@
-"""Whose code is in a folder? A back end is machine code that runs as this person.
+"""Whose code is in a folder? A backend is machine code that runs as this person.
 
     distrusted(folder, library) ──► None, or why others could have put it there
 
-Every folder from where back ends lie down to a built one, all that is in it, and what it links to must belong
+Every folder from where backends lie down to a built one, all that is in it, and what it links to must belong
 to this person or to root, and nobody else may write to it. Windows has no such owners; there the folder of a
 person's own data has to do.
 """

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from gemma_audio_cli import __version__, interrupts
+from gemma_audio_cli import interrupts
 from gemma_audio_cli.cli import (
     ask,
     backends,
@@ -24,9 +24,11 @@ from gemma_audio_cli.cli import (
     record,
     transcribe,
 )
+from gemma_audio_cli.cli.options import GroupedCommand
 from gemma_audio_cli.cli.streams import prepare_streams, reader_is_gone
 from gemma_audio_cli.cli.telling import failed, interrupted
 from gemma_audio_cli.formatting import printable
+from gemma_audio_cli.version import __version__
 
 _HELP = """Speech to text and questions about recordings, on this machine.
 
@@ -58,11 +60,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("transcribe", epilog=transcribe.EXAMPLES)(transcribe.transcribe)
-app.command("live", epilog=live.EXAMPLES)(live.live)
-app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
-app.command("record", epilog=record.EXAMPLES)(record.record)
-app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
+app.command("transcribe", cls=GroupedCommand, epilog=transcribe.EXAMPLES)(transcribe.transcribe)
+app.command("live", cls=GroupedCommand, epilog=live.EXAMPLES)(live.live)
+app.command("ask", cls=GroupedCommand, epilog=ask.EXAMPLES)(ask.ask)
+app.command("record", cls=GroupedCommand, epilog=record.EXAMPLES)(record.record)
+app.command("bench", cls=GroupedCommand, epilog=bench.EXAMPLES)(bench.bench)
 models.register(app)
 app.add_typer(backends.app, name="backends")
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from gemma_audio_cli.cli.common import (
-    BACKEND,
-    CHANNEL,
-    DEVICE,
-    END,
-    FILES,
-    GPU_LAYERS,
-    MMPROJ,
-    MODEL,
-    QUIET,
-    RAW,
-    START,
-    THREADS,
-    TRACK,
-    VAD,
-    VAD_THRESHOLD,
-    VERBOSE,
-    Job,
-    each,
-    heard_from,
-    source_options,
+from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.options import (
+    Files,
+    Input,
+    Model,
+    Notices,
+    Part,
+    Speech,
+    Threshold,
+    option,
+    with_groups,
 )
 from gemma_audio_cli.cli.telling import exit_codes
-from gemma_audio_cli.errors import UsageError
 
 EXAMPLES = """Examples:
 
@@ -46,66 +36,60 @@ hears nothing invents things; --no-vad asks about music and other sounds.
 """
 
 
+@with_groups
 def ask(
-    question: str = typer.Argument(
-        ..., metavar="QUESTION", help="What to ask, or tell, the model.", show_default=False
-    ),
-    files: list[str] = FILES,
-    max_tokens: int = typer.Option(512, "--max-tokens", min=1, help="Longest answer, in tokens."),
-    start: str = START,
-    end: str = END,
-    channel: int = CHANNEL,
-    track: str = TRACK,
-    raw: str = RAW,
-    vad: bool = VAD,
-    vad_threshold: float = VAD_THRESHOLD,
-    model: str = MODEL,
-    mmproj: str = MMPROJ,
-    threads: int = THREADS,
-    backend: str = BACKEND,
-    device: str = DEVICE,
-    gpu_layers: str = GPU_LAYERS,
-    quiet: bool = QUIET,
-    verbose: bool = VERBOSE,
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help="What to ask, or tell, the model.", show_default=False)
+    ],
+    files: Files,
+    max_tokens: Annotated[
+        int, option("--max-tokens", min=1, help="Longest answer, in tokens.", show_default=True)
+    ] = 512,
+    part: Part = Part(),
+    input: Input = Input(),
+    speech: Speech = Speech(),
+    threshold: Threshold = Threshold(),
+    model: Model = Model(),
+    notices: Notices = Notices(),
 ) -> None:
     """Answer a question about recordings."""
     with exit_codes():
         from gemma_audio_cli.addresses import local_path
-        from gemma_audio_cli.audio import presence
-        from gemma_audio_cli.audio.cutter import CutOptions
-        from gemma_audio_cli.audio.decode import display_name
-        from gemma_audio_cli.audio.windows import UntilFailure, WindowOptions
+        from gemma_audio_cli.decoding.options import DecodeOptions
         from gemma_audio_cli.output import TextWriter
+        from gemma_audio_cli.pipeline.ask import ask as ask_all
+        from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, RecordingStarted
+        from gemma_audio_cli.pipeline.options import AskOptions
 
-        if not question.strip():
-            raise UsageError("the question is empty")
-        source = source_options(start, end, channel, raw, track=track)
-        job = Job(
-            model, mmproj, threads, quiet=quiet, verbose=verbose, max_tokens=max_tokens,
-            backend=backend, device=device, gpu_layers=gpu_layers,
-        )  # fmt: skip
-        onset = heard_from(CutOptions(), vad_threshold, job.settings).onset
-        writer = TextWriter(sys.stdout, with_names=len(files) > 1)
-
-        def work(file: str) -> None:
-            name = display_name(file)
-            writer.begin(name)
-            try:
-                heard = presence.speech(onset) if vad else presence.sound(WindowOptions().silence_peak)
-                # Of a recording that is damaged or cut short, what is there is asked about.
-                found = UntilFailure(job.windows(file, source))
-                windows = presence.from_first(found, heard)
-                if windows is None:
-                    found.raise_failure()
-                    job.notice(f"{name}: no speech was heard" + "; --no-vad asks about other sounds" * vad)
-                    return
-                answer = job.transcriber().ask(question, windows, on_text=writer.delta)
-            finally:
-                writer.end()
-            if not answer.text:
-                job.notice(f"{name}: the model gave no answer")
-            if not answer.complete:
-                job.notice(f"{name}: the answer was cut at {max_tokens} tokens; allow more with --max-tokens")
-            found.raise_failure()
-
-        each(job, list(map(local_path, files)), work)
+        job = Job(model, notices)
+        options = AskOptions(
+            input.options(part), speech.options(threshold, job.settings), DecodeOptions(max_tokens=max_tokens)
+        )
+        recordings = list(map(local_path, files))
+        writer = TextWriter(sys.stdout, with_names=len(recordings) > 1)
+        try:
+            for event in ask_all(job.recognizer, question, recordings, options):
+                name = event.recording.file
+                if isinstance(event, RecordingStarted):
+                    writer.begin(event.recording)
+                elif isinstance(event, AnswerDone):
+                    writer.end()
+                    if not event.answer.text:
+                        job.notice(f"{name}: the model gave no answer")
+                    if not event.answer.complete:
+                        job.notice(
+                            f"{name}: the answer was cut at {max_tokens} tokens; allow more with --max-tokens"
+                        )
+                elif isinstance(event, RecordingDone):
+                    writer.end()
+                    if event.error is not None:
+                        job.fail(name, event.error)
+                    elif not event.heard:
+                        hint = "; --no-vad asks about other sounds" if options.cut.vad else ""
+                        job.notice(f"{name}: no speech was heard{hint}")
+                else:
+                    writer.delta(event.text)
+        finally:
+            writer.end()
+            job.close()
+        job.end()

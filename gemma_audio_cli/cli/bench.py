@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from gemma_audio_cli.cli.common import (
-    BACKEND,
-    DEVICE,
-    GPU_LAYERS,
-    MMPROJ,
-    MODEL,
-    QUIET,
-    THREADS,
-    Job,
-)
+from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.options import Model, Notices, Quiet, option, with_groups
 from gemma_audio_cli.cli.telling import exit_codes, put, put_json
+from gemma_audio_cli.formatting import byte_size
 
 if TYPE_CHECKING:
-    from gemma_audio_cli.engine.data import EngineInfo
-    from gemma_audio_cli.engine.measure import Speed
+    from gemma_audio_cli.engine.structs import EngineInfo
+    from gemma_audio_cli.pipeline.measure import Speed
 
 EXAMPLES = """Examples:
 
@@ -36,35 +27,38 @@ files see docs/BENCHMARKS.md.
 """
 
 
+@with_groups
 def bench(
-    seconds: float = typer.Option(30.0, "--seconds", min=1.0, max=30.0, help="Length of the clip."),
-    tokens: int = typer.Option(64, "--tokens", min=1, max=1000, help="Tokens to write for it."),
-    slots: int = typer.Option(4, "--slots", min=1, max=32, help="Windows to decode together."),
-    runs: int = typer.Option(3, "--runs", min=1, help="Times to measure; the median counts."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
-    model: str = MODEL,
-    mmproj: str = MMPROJ,
-    threads: int = THREADS,
-    backend: str = BACKEND,
-    device: str = DEVICE,
-    gpu_layers: str = GPU_LAYERS,
-    quiet: bool = QUIET,
+    seconds: Annotated[
+        float, option("--seconds", min=1.0, max=30.0, help="Length of the clip.", show_default=True)
+    ] = 30.0,
+    tokens: Annotated[
+        int, option("--tokens", min=1, max=1000, help="Tokens to write for it.", show_default=True)
+    ] = 64,
+    slots: Annotated[
+        int, option("--slots", min=1, max=32, help="Windows to decode together.", show_default=True)
+    ] = 4,
+    runs: Annotated[
+        int, option("--runs", min=1, help="Times to measure; the median counts.", show_default=True)
+    ] = 3,
+    as_json: Annotated[bool, option("--json", help="Print one JSON object.")] = False,
+    model: Model = Model(),
+    quiet: Quiet = False,
 ) -> None:
     """Measure how fast a model runs on this machine."""
     with exit_codes():
-        job = Job(
-            model, mmproj, threads, quiet=quiet, verbose=False,
-            backend=backend, device=device, gpu_layers=gpu_layers,
-        )  # fmt: skip
+        from gemma_audio_cli.decoding.options import DecodeOptions
+
+        job = Job(model, Notices(quiet=quiet))
         try:
-            engine = job.transcriber().engine
-            from gemma_audio_cli.engine.measure import measure
+            engine = job.recognizer.transcriber(DecodeOptions()).engine
+            from gemma_audio_cli.pipeline.measure import measure
 
             speed = measure(engine, clip_s=seconds, tokens=tokens, slots=slots, runs=runs)
             if as_json:
-                put_json({"model": job.pair.text.name, **asdict(engine.info), **asdict(speed)})
+                put_json({"model": job.recognizer.model_name, **asdict(engine.info), **asdict(speed)})
             else:
-                put(*_lines(job.pair.text.name, engine.info, speed))
+                put(*_lines(job.recognizer.model_name, engine.info, speed))
         finally:
             job.close()
 
@@ -94,5 +88,5 @@ def _lines(name: str, info: EngineInfo, speed: Speed) -> list[str]:
         f"load         {s.load_s:8.3f} s",
     ]
     if s.peak_bytes is not None:
-        lines.append(f"memory       {s.peak_bytes / 1e9:8.2f} GB at most")
+        lines.append(f"memory       {byte_size(s.peak_bytes):>11} at most")
     return lines

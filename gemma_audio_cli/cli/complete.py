@@ -1,4 +1,4 @@
-"""What the shell offers after an option: models, back ends, devices, formats.
+"""What the shell offers after an option: models, backends, devices, formats.
 
 A completer gets what is typed so far. It must answer at once and never fail: what goes wrong offers nothing.
 """
@@ -33,7 +33,7 @@ def backends(incomplete: str) -> list[str]:
 
 
 def devices(context: typer.Context, incomplete: str) -> list[str]:
-    """The devices of the back end that was typed before, or that a run without options would use."""
+    """The devices of the backend that was typed before, or that a run without options would use."""
     with suppress(Exception):
         from gemma_audio_cli import config
         from gemma_audio_cli.backends.choose import choose

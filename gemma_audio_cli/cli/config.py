@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import typer
 
 from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
+from gemma_audio_cli.config import HELP
 from gemma_audio_cli.errors import UsageError
 
-EXAMPLES = """Examples:
+_SETTINGS = "\n".join(f"  {name:14} {meaning}" for name, meaning in HELP.items())
+EXAMPLES = f"""Examples:
 
 \b
   gemma-audio config show
@@ -16,7 +21,11 @@ EXAMPLES = """Examples:
   gemma-audio config set threads 4
   $EDITOR "$(gemma-audio config path)"
 
-Settings: model, mmproj, language, microphone, threads, backend, device, gpu_layers, vad_threshold.
+Settings:
+
+\b
+{_SETTINGS}
+
 A flag wins over the environment (GEMMA_AUDIO_MODEL and so on), which wins over config.toml.
 """
 
@@ -29,17 +38,26 @@ app = typer.Typer(
 def show(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
     """Print every setting, its value and where it comes from."""
     with exit_codes():
+        from dataclasses import asdict
+
         from gemma_audio_cli import config
 
         loaded = config.load_all()
         for warning in loaded.warnings:
             say(f"warning: {warning}")
+        values = asdict(loaded.settings)
         if as_json:
-            put_json({name: getattr(loaded.settings, name) for name in config.NAMES})
+            put_json(values)
             return
         for name in config.NAMES:
-            value = getattr(loaded.settings, name) if name in loaded.sources else "-"
-            put(f"{name:13} {value}  ({loaded.sources.get(name, 'default')})")
+            put(f"{name:14} {_shown(values[name])}  ({loaded.sources.get(name, 'default')})")
+
+
+def _shown(value: object) -> str:
+    """A value as config.toml has it, strings without their quotes."""
+    if value is None:
+        return "-"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @app.command("set")
@@ -49,32 +67,31 @@ def set_(
     ),
     value: str = typer.Argument(..., help="Its value.", show_default=False),
 ) -> None:
-    """Write a setting into config.toml; the rest of the file stays as it is."""
+    """Write a setting into config.toml, if it works here. The rest of the file stays as it is."""
     with exit_codes():
         from gemma_audio_cli import config, config_file
+        from gemma_audio_cli.pipeline.settings import try_setting
 
         if name not in config.NAMES:
             raise UsageError(config.unknown(name))
+        checked = config.check(name, _lasting(name, value), name)
         path = config.config_path()
-        config_file.set_value(path, name, _checked(name, value))
-        config.load_all()  # a file that was wrong before is told now
+        others = config.load_all(leave_out_wrong=True).settings
+        try_setting(others.having(name, checked), name, say)
+        config_file.set_value(path, name, checked)
+        for warning in config.load_all(leave_out_wrong=True).warnings:
+            say(f"warning: {warning}")
+        told = config.variable(name)
+        if os.environ.get(told):
+            say(f"warning: {told} is set and wins over config.toml")
 
 
-def _checked(name: str, value: str) -> str | int | float:
-    """The value, if it makes sense for the setting."""
-    from gemma_audio_cli import config
-
-    if name == "backend" and value.lower() != "auto":
-        from gemma_audio_cli.backends.table import back_end
-
-        return back_end(value).name
-    if name in ("model", "mmproj"):
-        from pathlib import Path
-
-        # A file that is there keeps its meaning in other folders; an alias is no file.
+def _lasting(name: str, value: str) -> str:
+    """The value, so that it means the same in another folder. An alias is no file."""
+    if name in ("model", "mmproj") and value != "demo":
         path = Path(value).expanduser()
-        value = str(path.resolve()) if path.exists() else value
-    return config.check(name, value, name)
+        return str(path.resolve()) if path.exists() else value
+    return value.lower() if name == "backend" else value
 
 
 @app.command("path")

@@ -6,8 +6,9 @@ from typing import Any
 
 import typer
 
-from gemma_audio_cli.cli.common import BACKEND
+from gemma_audio_cli.cli.options import Backend
 from gemma_audio_cli.cli.telling import exit_codes, put, put_json
+from gemma_audio_cli.formatting import byte_amount, byte_size, counted
 
 EXAMPLES = """Examples:
 
@@ -23,7 +24,7 @@ Folders and the names of microphones are left out unless --full. Exit code 3: th
 def doctor(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     full: bool = typer.Option(False, "--full", help="With folders and names of devices."),
-    backend: str = BACKEND,
+    backend: Backend = None,
 ) -> None:
     """Print what is installed, what is used and whether it works."""
     with exit_codes():
@@ -68,14 +69,12 @@ def _plain(value: object) -> str:
 
 
 def _system(part: dict[str, Any]) -> list[str]:
-    from gemma_audio_cli.cli.backends import amount
-
     cores = part["cores"] or "unknown"
     return [
         part["platform"],
         f"{part['cpu']}: {cores} cores, {part['threads']} threads, {part['usable_threads']} usable",
         f"features: {_plain(part['features'])}",
-        f"memory: {amount(part['memory'], part['memory_free'])}",
+        f"memory: {byte_amount(part['memory'], part['memory_free'])}",
     ]
 
 
@@ -100,14 +99,14 @@ def _models(part: dict[str, Any]) -> list[str]:
             f"({_plain(one['types'])}), {_plain(one['projector'])} of {_plain(one['audio_layers'])} layers "
             f"giving width {_plain(one['output_width'])}"
         )
-        lines += [f"  {file['path']}, {file['bytes'] / 1e6:.1f} MB" for file in one["files"]]
+        lines += [f"  {file['path']}, {byte_size(file['bytes'])}" for file in one["files"]]
         lines += [f"  {text}" for text in (*one["problems"], *one["notes"])]
     return lines
 
 
 def _audio(part: dict[str, Any]) -> list[str]:
     inputs = [
-        f"input: {one.get('name', 'a device')}, {one['channels']} channels, {one['rate']:.0f} Hz"
+        f"input: {one.get('name', 'a device')}, {counted(one['channels'], 'channel')}, {one['rate']} Hz"
         for one in part["inputs"]
     ]
     return [f"interfaces: {_plain(part['interfaces'])}", *(inputs or ["no inputs"])]

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import datetime
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemma_audio_cli.cli import complete
-from gemma_audio_cli.cli.common import (
-    BACKEND,
-    CHANNEL,
-    GPU_LAYERS,
-    MMPROJ,
-    MODEL,
-    QUIET,
-    RAW,
-    THREADS,
-    VAD_THRESHOLD,
-    VERBOSE,
-    Job,
-    heard_from,
-    no_default,
-    source_options,
+from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.devices import Microphone, print_devices
+from gemma_audio_cli.cli.options import (
+    Input,
+    Instruction,
+    Model,
+    Notices,
+    Results,
+    Threshold,
+    option,
+    with_groups,
 )
-from gemma_audio_cli.cli.devices import DEVICE, LIST_DEVICES, print_devices
 from gemma_audio_cli.cli.telling import exit_codes
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from gemma_audio_cli.audio.backlog import Backlog
-    from gemma_audio_cli.audio.cutter import CutOptions
-    from gemma_audio_cli.audio.source import SourceOptions
-    from gemma_audio_cli.cli.live_source import LiveSource
     from gemma_audio_cli.output import OutputPlan
 
 EXAMPLES = """Examples:
@@ -54,106 +43,111 @@ what was said is finished; Ctrl-C again stops at once.
 """
 
 
+@with_groups
 def live(
-    source: str = typer.Argument(
-        None, metavar="[FILE]", help="A stream instead of the microphone; - is standard input.",
-        show_default=False,
-    ),
-    device: str = DEVICE,
-    list_devices: bool = LIST_DEVICES,
-    pause: float = typer.Option(0.6, "--pause", metavar="SECONDS", help="A pause that long ends a line."),
-    push_to_talk: bool = typer.Option(
-        False, "--push-to-talk", help="Hear only between two presses of the space bar."
-    ),
-    ask: str = no_default("--ask", metavar="QUESTION", help="Answer this about each utterance instead."),
-    language: str = no_default("-l", "--language", help="The language spoken (German or de)."),
-    translate_to: str = no_default("--translate-to", metavar="LANGUAGE", help="Also translate."),
-    context: str = no_default("--context", help="Names and terms that may be heard."),
-    formats: list[str] = no_default(
-        "-f", "--format", metavar="FORMAT", help="One, several (srt,vtt) or all.", complete=complete.formats
-    ),
-    output: str = no_default(
-        "-o", "--output", metavar="FILE|FOLDER", help="Where results go; default: standard output."
-    ),
-    jsonl: bool = typer.Option(False, "--jsonl", help="Short for -f jsonl: partial and final events."),
-    timestamps: bool = typer.Option(False, "--timestamps", help="Text: begin each line with its times."),
-    save: str = no_default("--save", metavar="FILE", help="Keep what is heard: .flac, .wav or .ogg."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there."),
-    realtime: bool = typer.Option(False, "--realtime", help="Replay FILE at speaking pace."),
-    channel: int = CHANNEL,
-    raw: str = RAW,
-    vad_threshold: float = VAD_THRESHOLD,
-    window: float = no_default("--window", metavar="SECONDS", help="Longest utterance; default: 30."),
-    model: str = MODEL,
-    mmproj: str = MMPROJ,
-    threads: int = THREADS,
-    backend: str = BACKEND,
-    gpu_layers: str = GPU_LAYERS,
-    quiet: bool = QUIET,
-    verbose: bool = VERBOSE,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="A stream instead of the microphone; - is standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    microphone: Microphone = Microphone(),
+    pause: Annotated[
+        float,
+        option("--pause", metavar="SECONDS", help="A pause that long ends a line.", show_default=True),
+    ] = 0.6,
+    push_to_talk: Annotated[
+        bool, option("--push-to-talk", help="Hear only between two presses of the space bar.")
+    ] = False,
+    ask: Annotated[
+        str | None,
+        option("--ask", metavar="QUESTION", help="Answer this about each utterance instead."),
+    ] = None,
+    save: Annotated[
+        str | None, option("--save", metavar="FILE", help="Keep what is heard: .flac, .wav or .ogg.")
+    ] = None,
+    overwrite: Annotated[bool, option("--overwrite", help="Replace files that are there.")] = False,
+    realtime: Annotated[bool, option("--realtime", help="Replay FILE at speaking pace.")] = False,
+    results: Results = Results(),
+    instruction: Instruction = Instruction(),
+    input: Input = Input(),
+    threshold: Threshold = Threshold(),
+    window: Annotated[
+        float | None,
+        option("--window", metavar="SECONDS", panel="Finding speech", help="Longest utterance; default: 30."),
+    ] = None,
+    model: Model = Model(),
+    notices: Notices = Notices(),
 ) -> None:
-    """Turn speech into text while it is spoken."""  # fmt: skip
+    """Turn speech into text while it is spoken."""
     with exit_codes():
-        if list_devices:
+        if microphone.list_devices:
             print_devices()
             return
         from gemma_audio_cli.addresses import local_path
-        from gemma_audio_cli.audio.backlog import Backlog
-        from gemma_audio_cli.audio.recorder import check_output
-        from gemma_audio_cli.cli.live_session import LiveOptions, LiveSession
-        from gemma_audio_cli.engine.data import SAMPLE_RATE
-        from gemma_audio_cli.engine.listener import ListenOptions
-        from gemma_audio_cli.engine.prompt import instruction
-        from gemma_audio_cli.output.names import identity
+        from gemma_audio_cli.audio.capture.recorder import check_output
+        from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue
+        from gemma_audio_cli.audio.capture.stream import open_live
+        from gemma_audio_cli.cli.live_session import LiveSession, Shown
+        from gemma_audio_cli.filenames import identity
+        from gemma_audio_cli.pipeline.live import LiveOptions
+        from gemma_audio_cli.sound import SAMPLE_RATE
 
         if realtime and source is None:
             raise UsageError("--realtime replays a file; name it")
-        if ask is not None and not ask.strip():
-            raise UsageError("the question is empty")
-        part = source_options(None, None, channel, raw)
         source = local_path(source) if source else source
-        job = Job(
-            model, mmproj, threads, quiet=quiet, verbose=verbose, backend=backend, gpu_layers=gpu_layers
-        )
-        spoken = language or job.settings.language
-        seconds = window or job.longest_window
-        job.decode = {"slots": 1, "max_seconds": seconds}
-        kinds = [*(formats or ()), *(["jsonl"] if jsonl else ())]
+        model, old = _old_device(model)
+        job = Job(model, notices)
         options = LiveOptions(
-            instruction(spoken, translate_to=translate_to, context=context, replacement=ask),
-            heard_from(_cut(pause, seconds), vad_threshold, job.settings),
-            ListenOptions(answer=ask is not None, partials=ask is None),
-            language=spoken,
-            save=Path(save) if save else None,
-            overwrite=overwrite,
-            push_to_talk=push_to_talk,
-            show=not quiet,
+            instruction.options(job.settings, ask),
+            answer=ask is not None,
+            pause=pause,
+            window=window,
+            threshold=threshold.value(job.settings),
         )
-        if options.save is not None:
-            used = set(map(identity, job.files)) | ({identity(source)} if source else set())
-            if identity(options.save) in used:
-                raise UsageError(f"{options.save}: this file is in use here; choose another for --save")
-            check_output(options.save, SAMPLE_RATE, overwrite=overwrite)
-        in_use = [*job.files, *([options.save] if options.save else [])]
-        plan = _plan(source, output, kinds, in_use, timestamps=timestamps, overwrite=overwrite)
-        backlog = Backlog()
+        shown = Shown(Path(save) if save else None, overwrite, push_to_talk, show=not notices.quiet)
+        files = job.recognizer.files
+        if shown.save is not None:
+            if identity(shown.save) in [*map(identity, files), *([identity(source)] if source else [])]:
+                raise UsageError(f"{shown.save}: this file is in use here; choose another for --save")
+            check_output(shown.save, SAMPLE_RATE, overwrite=overwrite)
+        in_use = [*files, *([shown.save] if shown.save else [])]
+        plan = _plan(
+            source, results.output, results.kinds, in_use, timestamps=results.timestamps, overwrite=overwrite
+        )
+        queue = SpeechQueue()
         try:
-            opened = _open(source, device or job.settings.microphone, part, job, backlog, realtime=realtime)
-            LiveSession(job, opened, backlog, plan, options).run()
+            opened = open_live(
+                source,
+                device=microphone.named(job.settings, job.notice, old),
+                options=input.options(),
+                notice=job.notice,
+                realtime=realtime,
+                waiting=lambda: queue.seconds,
+            )
+            LiveSession(job, opened, queue, plan, options, shown).run()
         finally:
-            backlog.dispose()
+            queue.dispose()
             job.close()
-        if job.exit_code:
-            raise typer.Exit(job.exit_code)
+        job.end()
 
 
-def _cut(pause: float, seconds: float) -> CutOptions:
-    from gemma_audio_cli.audio.utterances import live_cut
+def _old_device(model: Model) -> tuple[Model, str | None]:
+    """`--device` named the microphone once: what is no device of ggml's is taken for one."""
+    from dataclasses import replace
 
-    try:
-        return live_cut(pause, seconds)
-    except ValueError as error:
-        raise UsageError(f"--pause, --window: {error}") from None
+    from gemma_audio_cli.backends.choose import choose
+    from gemma_audio_cli.engine._binding import use_library
+    from gemma_audio_cli.engine.devices import devices
+
+    if model.device is None:
+        return model, None
+    use_library(choose(model.backend, None).library)
+    if model.device in [device.name for device in devices()]:
+        return model, None
+    return replace(model, device=None), model.device
 
 
 def _plan(
@@ -177,24 +171,3 @@ def _plan(
                 raise UsageError(f"{path}: is there already; choose another place, or --overwrite")
     plan.prepare()
     return plan
-
-
-def _open(
-    source: str | None,
-    device: str | None,
-    part: SourceOptions,
-    job: Job,
-    backlog: Backlog,
-    *,
-    realtime: bool,
-) -> LiveSource:
-    """The microphone, or the stream that was named."""
-    if source is None:
-        from gemma_audio_cli.audio.microphone import Microphone
-
-        return Microphone(device, notice=job.notice)
-    from gemma_audio_cli.cli.live_source import Stream
-
-    if source != "-" and os.path.isdir(source):
-        raise UsageError(f"{source}: this is a folder; name one recording")
-    return Stream(source, part, job.notice, realtime=realtime, waiting=lambda: backlog.seconds)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemma_audio_cli.cli.common import MMPROJ, QUIET, no_default
+from gemma_audio_cli.cli.options import Mmproj, Quiet, option
 from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.errors import HubUnreachableError, ModelNotFoundError, UsageError
 
@@ -59,14 +59,17 @@ def list_models(as_json: bool = _JSON) -> None:
 @app.command("pull")
 def pull_model(
     name: str = _NAME,
-    mmproj_type: str = no_default(
-        "--mmproj-type", metavar="TYPE", help="The projector's type: BF16 (hears best), F16, Q8_0."
-    ),
-    quiet: bool = QUIET,
+    mmproj_type: Annotated[
+        str | None,
+        option(
+            "--mmproj-type", metavar="TYPE", help="The projector's type: BF16 (hears best), F16, Q8_0."
+        ),
+    ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Get a model and its audio projector.
 
-    What is here already is checked. An interrupted pull goes on where it stopped when the same command is
+    What is here already is checked. An interrupted pull resumes where it stopped when the same command is
     given again.
     """
     with exit_codes():
@@ -99,7 +102,7 @@ def pull_model(
 
 
 @app.command("path")
-def path_of_model(name: str = _ANY, mmproj: str = MMPROJ) -> None:
+def path_of_model(name: str = _ANY, mmproj: Mmproj = None) -> None:
     """Print the paths of a model's files."""
     with exit_codes():
         from gemma_audio_cli.models.names import part_paths
@@ -110,7 +113,7 @@ def path_of_model(name: str = _ANY, mmproj: str = MMPROJ) -> None:
 
 
 @app.command("show")
-def show_model(name: str = _ANY, mmproj: str = MMPROJ, as_json: bool = _JSON) -> None:
+def show_model(name: str = _ANY, mmproj: Mmproj = None, as_json: bool = _JSON) -> None:
     """What a model's files hold, and whether they run here.
 
     Ends with 3 where it does not.
@@ -128,7 +131,7 @@ def show_model(name: str = _ANY, mmproj: str = MMPROJ, as_json: bool = _JSON) ->
 
 
 @app.command("verify")
-def verify_model(name: str = _ANY, mmproj: str = MMPROJ, quiet: bool = QUIET) -> None:
+def verify_model(name: str = _ANY, mmproj: Mmproj = None, quiet: Quiet = False) -> None:
     """Check a model's files.
 
     Their hashes must be the hub's, and every tensor must hold finite numbers. Ends with 3 where something is
@@ -149,21 +152,21 @@ def verify_model(name: str = _ANY, mmproj: str = MMPROJ, quiet: bool = QUIET) ->
 
 
 @app.command("remove")
-def remove_model(name: str = _NAME, quiet: bool = QUIET) -> None:
+def remove_model(name: str = _NAME, quiet: Quiet = False) -> None:
     """Remove a pulled model from this disk.
 
     Its projector goes with the last text model of its repository.
     """
     with exit_codes():
         from gemma_audio_cli import config
-        from gemma_audio_cli.cli.models_render import size
+        from gemma_audio_cli.formatting import byte_size
         from gemma_audio_cli.models import names, removal, store
 
         spec = names.parse_spec(name)
         pulled = _pulled(spec)
         freed = removal.remove(pulled)
         if not quiet:
-            say(f"{pulled.spec} of {pulled.repository} is removed, {size(freed)} are free again")
+            say(f"{pulled.spec} of {pulled.repository} is removed, {byte_size(freed)} are free again")
             configured = config.load().model
             if configured and names.is_spec(configured) and store.find(names.parse_spec(configured)) is None:
                 say(
@@ -173,7 +176,7 @@ def remove_model(name: str = _NAME, quiet: bool = QUIET) -> None:
 
 @app.command("use")
 def use_model(
-    name: str = typer.Argument(..., metavar="MODEL", help="As after -m."), quiet: bool = QUIET
+    name: str = typer.Argument(..., metavar="MODEL", help="As after -m."), quiet: Quiet = False
 ) -> None:
     """Use a model wherever none is named.
 

@@ -5,35 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from gemma_audio_cli.formatting import byte_size
+
 if TYPE_CHECKING:
     from gemma_audio_cli.models.inspect import AudioFacts, Report, TextFacts, TypeShare
     from gemma_audio_cli.models.pull import Plan
 
 
-def size(count: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
 def pull_line(wanted: Plan) -> str:
     """What a pull is about to do."""
-    files = ", ".join(f"{file.name} ({size(file.size)})" for file in wanted.files)
+    files = ", ".join(f"{file.name} ({byte_size(file.size)})" for file in wanted.files)
     left = wanted.missing_bytes()
-    coming = f"{size(left)} to come" if left else "all here, checking"
+    coming = f"{byte_size(left)} to come" if left else "all here, checking"
     return f"{wanted.repository}: {files}; {coming}"
 
 
 def list_values() -> dict[str, Any]:
     """Everything `models list` knows, as plain values."""
     from gemma_audio_cli import config
+    from gemma_audio_cli.memory import memory
     from gemma_audio_cli.models import store
     from gemma_audio_cli.models.catalogue import catalogue
-    from gemma_audio_cli.models.memory import total_memory
 
-    memory = total_memory()
+    total = memory().total
 
     def fits(need: int) -> bool | None:
-        return None if memory is None else need <= memory
+        return None if total is None else need <= total
 
     pulled = [
         {
@@ -70,7 +67,7 @@ def list_values() -> dict[str, Any]:
     best = store.best()
     configured = config.load().model
     return {
-        "memory": memory,
+        "memory": total,
         "default": configured or (str(best.spec) if best else "demo"),
         "configured": configured is not None,
         "pulled": pulled,
@@ -85,30 +82,30 @@ def list_lines(values: dict[str, Any]) -> list[str]:
     def verdict(fits: bool | None) -> str:
         return "" if fits is None else "" if fits else "too large for this machine"
 
-    lines = ["Here:", ""]
+    lines = ["Installed:", ""]
     rows: list[tuple[str, ...]] = [("demo", "", "", "inside the package: digits and a few commands")]
     for model in values["pulled"]:
         where = "" if "/" in model["model"] else model["repository"]
-        rows.append(
-            (model["model"], size(model["bytes"]), size(model["memory"]), where, verdict(model["fits"]))
-        )
+        sizes = map(byte_size, (model["bytes"], model["memory"]))
+        rows.append((model["model"], *sizes, where, verdict(model["fits"])))
     lines += _table([("model", "on disk", "memory", ""), *rows])
-    lines += ["", "To be had (gemma-audio models pull MODEL; sizes are about right):", ""]
+    lines += ["", "Available (gemma-audio models pull MODEL; sizes are approximate):", ""]
     rows = [("model", "to load", "memory", "", "")]
     for model in values["catalogue"]:
         for i, kind in enumerate(model["types"]):
             name = f"{model['alias']}:{kind['type']}"
             about = f"{model['name']}: {model['about']}" if i == 0 else ""
-            rows.append((name, size(kind["bytes"]), size(kind["memory"]), about, verdict(kind["fits"])))
+            sizes = map(byte_size, (kind["bytes"], kind["memory"]))
+            rows.append((name, *sizes, about, verdict(kind["fits"])))
     lines += _table(rows)
     for model in values["catalogue"]:
         if model["unfinished_bytes"]:
-            came = size(model["unfinished_bytes"])
+            came = byte_size(model["unfinished_bytes"])
             lines += [
                 "",
                 f"{model['alias']}: {came} came before a pull was interrupted; the same pull goes on",
             ]
-    memory = f"{size(values['memory'])} of memory" if values["memory"] else "memory not known"
+    memory = f"{byte_size(values['memory'])} of memory" if values["memory"] else "memory not known"
     how = "by the settings" if values["configured"] else "the best that is here"
     lines += ["", f"Without -m: {values['default']} ({how}). {memory}. Models lie in {values['folder']}."]
     return lines
@@ -116,7 +113,7 @@ def list_lines(values: dict[str, Any]) -> list[str]:
 
 def show_lines(report: Report) -> list[str]:
     """A report as a page."""
-    lines = [f"{path}  {size(count)}" for path, count in report.files]
+    lines = [f"{path}  {byte_size(count)}" for path, count in report.files]
     if report.text:
         lines += ["", *_pairs("text model", _text_pairs(report.text))]
     if report.audio:
@@ -163,11 +160,12 @@ def _audio_pairs(facts: AudioFacts) -> Iterable[tuple[str, object]]:
     yield "heads", facts.heads
     yield "output width", facts.output_width
     yield "clamps", facts.clamps or None
-    yield "not read", f"{size(facts.unused_bytes)} of other tensors (vision)" if facts.unused_bytes else None
+    if facts.unused_bytes:
+        yield "not read", f"{byte_size(facts.unused_bytes)} of other tensors (vision)"
 
 
 def _shares(shares: Iterable[TypeShare]) -> str:
-    return ", ".join(f"{share.type} {size(share.bytes)} in {share.tensors}" for share in shares)
+    return ", ".join(f"{share.type} {byte_size(share.bytes)} in {share.tensors}" for share in shares)
 
 
 def _join(value: object, more: tuple[object, str]) -> str | None:

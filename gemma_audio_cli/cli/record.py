@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemma_audio_cli.cli.common import QUIET, no_default
-from gemma_audio_cli.cli.devices import DEVICE, LIST_DEVICES, print_devices
+from gemma_audio_cli.cli.devices import Microphone, print_devices
+from gemma_audio_cli.cli.options import Quiet, check_positive, option, with_groups
 from gemma_audio_cli.cli.signals import until_signal
 from gemma_audio_cli.cli.telling import exit_codes, say
-from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.errors import Notice, UsageError
 
 if TYPE_CHECKING:
-    from gemma_audio_cli.audio.microphone import Microphone
-    from gemma_audio_cli.audio.recorder import Recorder
+    from gemma_audio_cli.audio.capture import microphone as capture
+    from gemma_audio_cli.audio.capture.recorder import Recorder
 
 EXAMPLES = """Examples:
 
@@ -23,7 +22,7 @@ EXAMPLES = """Examples:
   gemma-audio record meeting.flac
   gemma-audio record --seconds 30 sample.wav
   gemma-audio record --silence 3 note.ogg && gemma-audio transcribe note.ogg
-  gemma-audio record --device usb --rate 48000 interview.flac
+  gemma-audio record --microphone usb --rate 48000 interview.flac
   gemma-audio record --list-devices
 
 Ctrl-C ends the recording; so do --seconds and --silence. The name's end says what is written:
@@ -32,29 +31,49 @@ unplugged costs nothing of what was recorded before.
 """
 
 
+@with_groups
 def record(
-    out: str = typer.Argument(None, metavar="OUT", help="The file to write: .wav, .flac or .ogg."),
-    device: str = DEVICE,
-    list_devices: bool = LIST_DEVICES,
-    seconds: float = no_default("--seconds", metavar="SECONDS", help="Stop after so much sound."),
-    silence: float = no_default(
-        "--silence", metavar="SECONDS", help="Stop after so long without speech, once someone has spoken."
-    ),
-    rate: int = typer.Option(16_000, "--rate", help="Samples a second; 48000 for recordings to keep."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a file that is there."),
-    quiet: bool = QUIET,
+    out: Annotated[
+        str | None,
+        typer.Argument(metavar="OUT", help="The file to write: .wav, .flac or .ogg.", show_default=False),
+    ] = None,
+    microphone: Microphone = Microphone(),
+    device: Annotated[str | None, option("--device", help="As --microphone.", hidden=True)] = None,
+    seconds: Annotated[
+        float | None, option("--seconds", metavar="SECONDS", help="Stop after so much sound.")
+    ] = None,
+    silence: Annotated[
+        float | None,
+        option(
+            "--silence",
+            metavar="SECONDS",
+            help="Stop after so long without speech, once someone has spoken.",
+        ),
+    ] = None,
+    rate: Annotated[
+        int, option("--rate", help="Samples a second; 48000 for recordings to keep.", show_default=True)
+    ] = 16_000,
+    overwrite: Annotated[bool, option("--overwrite", help="Replace a file that is there.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Record a microphone into a file."""
     with exit_codes():
-        if list_devices:
+        if microphone.list_devices:
             print_devices()
             return
         if out is None:
             raise UsageError("name the file to write, for instance: gemma-audio record talk.flac")
-        for name, value in (("--seconds", seconds), ("--silence", silence)):
-            if value is not None and not 0 < value < 1e9:
-                raise UsageError(f"{name} must be more than 0 seconds, not {value:g}")
-        _record(out, device, seconds, silence, rate, overwrite=overwrite, quiet=quiet)
+        check_positive("--seconds", seconds)
+        check_positive("--silence", silence)
+
+        from gemma_audio_cli import config
+
+        def notice(text: str) -> None:
+            if not quiet:
+                say(text)
+
+        named = microphone.named(config.load(), notice, device)
+        _record(out, named, seconds, silence, rate, notice, overwrite=overwrite, quiet=quiet)
 
 
 def _record(
@@ -63,16 +82,13 @@ def _record(
     seconds: float | None,
     silence: float | None,
     rate: int,
+    notice: Notice,
     *,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    from gemma_audio_cli.audio.microphone import Microphone
-    from gemma_audio_cli.audio.recorder import Recorder, check_output
-
-    def notice(text: str) -> None:
-        if not quiet:
-            say(text)
+    from gemma_audio_cli.audio.capture.microphone import Microphone
+    from gemma_audio_cli.audio.capture.recorder import Recorder, check_output
 
     # A missing microphone leaves no empty file, and a file that is there is told of before it listens.
     check_output(out, rate, overwrite=overwrite)
@@ -86,16 +102,16 @@ def _record(
 
 
 def _listen(
-    microphone: Microphone,
+    microphone: capture.Microphone,
     recorder: Recorder,
     seconds: float | None,
     silence: float | None,
-    notice: Callable[[str], None],
+    notice: Notice,
     *,
     metered: bool,
 ) -> None:
     """Everything the microphone hears into the recorder, until one of the ends."""
-    from gemma_audio_cli.audio.silence import EndOfSpeech
+    from gemma_audio_cli.audio.segment.end_of_speech import EndOfSpeech
     from gemma_audio_cli.output.meter import Level, Meter
 
     left = None if seconds is None else round(seconds * recorder.rate)

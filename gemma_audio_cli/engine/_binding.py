@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from gemma_audio_cli import errors
 from gemma_audio_cli.engine._llama import is_bundled
+from gemma_audio_cli.version import package_folders
 
 ABI_VERSION = 4
 """What this binding was written for; `ga_abi_version()` must say the same."""
@@ -38,15 +39,6 @@ def library_name() -> str:
     if sys.platform == "win32":
         return "gemma_audio.dll"
     return "libgemma_audio.dylib" if sys.platform == "darwin" else "libgemma_audio.so"
-
-
-def _package_dirs() -> list[Path]:
-    """The package's folders; an editable installation has two: the sources, and site-packages with what was
-    built.
-    """
-    import gemma_audio_cli
-
-    return [Path(entry) for entry in gemma_audio_cli.__path__]
 
 
 _chosen: Path | None = None
@@ -73,7 +65,7 @@ def find_library() -> Path:
         if not Path(chosen).is_file():
             raise errors.LibraryError(f"GEMMA_AUDIO_LIBRARY names {chosen}, which is not there")
         return Path(chosen).resolve()
-    places = [folder / "lib" for folder in _package_dirs()]
+    places = [folder / "lib" for folder in package_folders()]
     places += [Path(entry) / _PACKAGE.name / "lib" for entry in sys.path if entry.endswith("site-packages")]
     places.append(_CHECKOUT / "build" / "native")
     for place in places:
@@ -128,7 +120,7 @@ def _spin_briefly() -> None:
 
 def _no_debugger() -> None:
     """ggml starts gdb or lldb on a process that it ends, which print on stdout. Read when ggml is loaded; the
-    library has a handler of its own (native/src/crash.h).
+    library has a handler of its own (native/src/core/crash.h).
     """
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 

@@ -6,7 +6,7 @@ compiler has its libraries inside, beside libgemma_audio.
 
 from __future__ import annotations
 
-from pathlib import Path
+from gemma_audio_cli.version import package_folders
 
 RELEASE = "0.3.36"
 """What this version of the package is built against; pyproject.toml says the same."""
@@ -26,7 +26,4 @@ def release() -> str:
 
 def is_bundled() -> bool:
     """Whether ggml lies inside this package."""
-    import gemma_audio_cli
-
-    folders = [Path(entry) / "lib" for entry in gemma_audio_cli.__path__]
-    return any(True for folder in folders for _ in folder.glob("*ggml-base*"))
+    return any(True for folder in package_folders() for _ in (folder / "lib").glob("*ggml-base*"))

@@ -28,6 +28,37 @@ _ERRORS: dict[str, type[errors.GemmaAudioError]] = {
 }
 
 
+class Handle:
+    """Something native that is open until `close`, or until nobody has it any more."""
+
+    _what = "this"
+    _handle: Any = None
+
+    @property
+    def handle(self) -> Any:
+        """The native handle; an error once closed."""
+        if self._handle is None:
+            raise errors.UsageError(f"{self._what} is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Free it. Closing twice is allowed. Raises UsageError while a call is going on."""
+        raise NotImplementedError
+
+    def _free(self, n: Native, close: Callable[[Any], int]) -> None:
+        """Closes the handle, which is given up before, so that an interrupt cannot close it twice. One that a
+        call is using stays open.
+        """
+        handle, self._handle = self._handle, None
+        if handle is not None and close(handle) != n.lib.GA_OK:
+            self._handle = handle
+            raise errors.UsageError("the engine is in use; close it when its call has ended")
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            self.close()
+
+
 def error_for(n: Native, status: int, message: str) -> errors.GemmaAudioError:
     """The exception of a status that is not GA_OK."""
     for name, kind in _ERRORS.items():
@@ -60,15 +91,6 @@ def int32(value: int) -> int:
     refuses with a message where it is too large.
     """
     return max(-(1 << 31), min(value, (1 << 31) - 1))
-
-
-def close_handle(n: Native, close: Callable[[Any], int], handle: Any) -> None:
-    """Close a native handle that its owner has given up already, so that an interrupt cannot close it twice.
-
-    Raises UsageError where a call is going on; the handle is then still open.
-    """
-    if close(handle) != n.lib.GA_OK:
-        raise errors.UsageError("the engine is in use; close it when its call has ended")
 
 
 def check_model(text: str | os.PathLike[str], mmproj: str | os.PathLike[str] | None) -> None:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from gemma_audio_cli import errors
-from gemma_audio_cli.engine._native import close_handle
+from gemma_audio_cli.engine._binding import native
+from gemma_audio_cli.engine._native import Handle
+from gemma_audio_cli.sound import Floats
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.engine import Engine
 
-Floats = npt.NDArray[np.float32]
 
-
-class AudioStream:
+class AudioStream(Handle):
     """One clip on its way from samples to embeddings. Any slicing gives the same tokens as the whole."""
 
+    _what = "the audio stream"
+
     def __init__(self, engine: Engine) -> None:
-        self._handle: Any = None
         self._engine = engine
         self._n, _ = engine.adopt(self)
         handle = self._n.ffi.new("ga_audio **")
         engine.check(self._n.lib.ga_audio_open(engine.handle, handle))
         self._handle = handle[0]
-
-    @property
-    def handle(self) -> Any:
-        """The native handle; an error once closed."""
-        if self._handle is None:
-            raise errors.UsageError("the audio stream is closed")
-        return self._handle
 
     def push(self, samples: Floats) -> None:
         """Samples float32 [n], 16 kHz mono in [-1, 1]."""
@@ -65,14 +59,28 @@ class AudioStream:
 
     def close(self) -> None:
         """Free it. Closing twice is allowed. Raises UsageError while a call is going on."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            try:
-                close_handle(self._n, self._n.lib.ga_audio_close, handle)
-            except errors.UsageError:
-                self._handle = handle
-                raise
+        self._free(self._n, self._n.lib.ga_audio_close)
 
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
-            self.close()
+
+def encode(engine: Engine, clips: Sequence[Floats]) -> list[AudioStream]:
+    """Whole clips, float32 [n] each, encoded together: one pass over the encoder's weights for all of them.
+
+    The caller closes them.
+    """
+    n = native()
+    streams: list[AudioStream] = []
+    try:
+        for _ in clips:
+            streams.append(engine.audio())
+        arrays = [np.ascontiguousarray(clip, dtype=np.float32) for clip in clips]
+        handles = n.ffi.new("ga_audio *[]", [stream.handle for stream in streams])
+        buffers = [n.ffi.from_buffer("float[]", array) for array in arrays]
+        samples = n.ffi.new("float *[]", buffers)
+        lengths = n.ffi.new("size_t[]", [array.size for array in arrays])
+        ends = n.ffi.new("int32_t[]", [1] * len(arrays))
+        engine.check(n.lib.ga_audio_push_batch(handles, samples, lengths, ends, len(arrays)))
+    except BaseException:
+        for stream in streams:
+            stream.close()
+        raise
+    return streams

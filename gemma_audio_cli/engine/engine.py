@@ -13,29 +13,31 @@ from __future__ import annotations
 
 import os
 import weakref
+from pathlib import Path
 from typing import Any
 
-from gemma_audio_cli import errors
 from gemma_audio_cli.engine._binding import Native, native
 from gemma_audio_cli.engine._native import (
     Callbacks,
     Cancel,
+    Handle,
     Progress,
-    close_handle,
     error_for,
     int32,
     new_struct,
     path_bytes,
 )
 from gemma_audio_cli.engine.audio_stream import AudioStream
-from gemma_audio_cli.engine.data import EngineInfo, EngineOptions, SessionOptions, Timings
 from gemma_audio_cli.engine.session import Session
+from gemma_audio_cli.engine.structs import EngineInfo, EngineOptions, SessionOptions, Timings
 
 _PROJECTORS = ("none", "gemma4a", "gemma4ua")
 
 
-class Engine:
+class Engine(Handle):
     """The weights of one text model and its audio projector, on one device."""
+
+    _what = "the engine"
 
     def __init__(
         self,
@@ -48,7 +50,8 @@ class Engine:
     ) -> None:
         """Open the files; `progress` is told fractions in [0, 1], `cancel` ends a call by returning True."""
         options = options or EngineOptions()
-        self._handle: Any = None
+        self.text_path = Path(text_path)
+        """The text model's file."""
         self._n = n = native()
         self._callbacks = Callbacks(n, cancel, progress)
         self._children: weakref.WeakSet[AudioStream | Session] = weakref.WeakSet()
@@ -76,19 +79,6 @@ class Engine:
             raise error_for(n, status, n.ffi.string(message).decode("utf-8", "replace"))
         self.info = self._read_info()
 
-    @classmethod
-    def open(
-        cls,
-        model: str | os.PathLike[str] | None = None,
-        mmproj: str | os.PathLike[str] | None = None,
-        options: EngineOptions | None = None,
-    ) -> Engine:
-        """Open a model by alias or path, its projector found beside it; None: the best there is."""
-        from gemma_audio_cli.models import resolve
-
-        pair = resolve(model, mmproj)
-        return cls(pair.text, pair.mmproj, options)
-
     def close(self) -> None:
         """Free everything, sessions and streams first. Closing twice is allowed.
 
@@ -96,23 +86,13 @@ class Engine:
         """
         for child in list(self._children):
             child.close()
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            try:
-                close_handle(self._n, self._n.lib.ga_engine_close, handle)
-            except errors.UsageError:
-                self._handle = handle
-                raise
+        self._free(self._n, self._n.lib.ga_engine_close)
 
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
-            self.close()
 
     # -- vocabulary --
 
@@ -184,13 +164,6 @@ class Engine:
         self._n.lib.ga_engine_reset_timings(self.handle)
 
     # -- for AudioStream and Session --
-
-    @property
-    def handle(self) -> Any:
-        """The native handle; an error once closed."""
-        if self._handle is None:
-            raise errors.UsageError("the engine is closed")
-        return self._handle
 
     def adopt(self, child: AudioStream | Session) -> tuple[Native, Callbacks]:
         """Register what must be closed before the engine."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from gemma_audio_cli import errors
-from gemma_audio_cli.engine._native import close_handle, int32
-from gemma_audio_cli.engine.data import Generation, Input, SamplerOptions, SessionOptions
+from gemma_audio_cli.engine._native import Handle, int32
+from gemma_audio_cli.engine.structs import Generation, Input, SamplerOptions, SessionOptions
+from gemma_audio_cli.sound import Floats
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.engine import Engine
 
-Floats = npt.NDArray[np.float32]
 OnToken = Callable[[int, int, float], bool | None]
 """(index of the generation, token, log-probability) -> go on with it? None: yes, but pause all."""
 
@@ -23,11 +22,12 @@ _STOPS = ("running", "end", "budget", "caller")
 _KV_TYPES = {"f16": 0, "q8_0": 1, "f32": 2}
 
 
-class Session:
+class Session(Handle):
     """The K/V cache of several sequences, with prefill, decode and sampling."""
 
+    _what = "the session"
+
     def __init__(self, engine: Engine, options: SessionOptions) -> None:
-        self._handle: Any = None
         self._engine = engine
         self._n, self._callbacks = engine.adopt(self)
         self.options = options
@@ -40,13 +40,6 @@ class Session:
         handle = self._n.ffi.new("ga_session **")
         engine.check(self._n.lib.ga_session_open(engine.handle, value, handle))
         self._handle = handle[0]
-
-    @property
-    def handle(self) -> Any:
-        """The native handle; an error once closed."""
-        if self._handle is None:
-            raise errors.UsageError("the session is closed")
-        return self._handle
 
     def forward(self, inputs: Sequence[Input]) -> None:
         """Append the inputs to their sequences, in order. On failure no sequence has changed its length."""
@@ -139,14 +132,4 @@ class Session:
 
     def close(self) -> None:
         """Free it. Closing twice is allowed. Raises UsageError while a call is going on."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            try:
-                close_handle(self._n, self._n.lib.ga_session_close, handle)
-            except errors.UsageError:
-                self._handle = handle
-                raise
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
-            self.close()
+        self._free(self._n, self._n.lib.ga_session_close)

@@ -21,13 +21,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gemma_audio_cli.errors import ModelDownloadError
+from gemma_audio_cli.errors import ModelDownloadError, Notice
 from gemma_audio_cli.models import hub, locks, web
 from gemma_audio_cli.models.hub import RemoteFile
 
 Advance = Callable[[int], None]
 """Told of bytes that are here now; negative where they turned out to be worthless."""
-Notice = Callable[[str], None]
 
 _BLOCK = 1 << 20
 _TRIES = 5

@@ -96,7 +96,7 @@ def headers() -> dict[str, str]:
     """What every request carries: who asks, and the person's token."""
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
 
-    from gemma_audio_cli import __version__
+    from gemma_audio_cli.version import __version__
 
     return dict(build_hf_headers(library_name="gemma-audio", library_version=__version__))
 

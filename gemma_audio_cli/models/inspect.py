@@ -126,6 +126,15 @@ def _ask_the_engine(report: Report, pair: ModelPair) -> None:
         report.notes.append(f"the engine could not look at the files: {error}")
 
 
+def projector_problems(path: Path) -> list[str]:
+    """Why this engine does not run a projector, whatever its text model; none: it may."""
+    report = Report()
+    audio = _headers([path], report)
+    if audio:
+        _judge_audio(report, _audio_facts(audio[0]), audio[0])
+    return report.problems
+
+
 def _headers(paths: Iterable[Path], report: Report) -> list[Header] | None:
     """The headers of a file set; None where one cannot be read."""
     try:

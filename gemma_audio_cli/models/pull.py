@@ -15,10 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gemma_audio_cli.errors import HubUnreachableError, ModelDownloadError, ModelNotFoundError, UsageError
+from gemma_audio_cli.errors import (
+    HubUnreachableError,
+    ModelDownloadError,
+    ModelNotFoundError,
+    Notice,
+    UsageError,
+)
+from gemma_audio_cli.formatting import byte_size
 from gemma_audio_cli.models import locks, names, store
 from gemma_audio_cli.models.catalogue import known
-from gemma_audio_cli.models.fetch import Advance, Notice, disk_told, fetch, unfinished
+from gemma_audio_cli.models.fetch import Advance, disk_told, fetch, unfinished
 from gemma_audio_cli.models.hub import Listing, RemoteFile, listing
 from gemma_audio_cli.models.names import Spec
 
@@ -122,7 +129,8 @@ def check_room(wanted: Plan) -> None:
     room = max(0, free - _MARGIN)
     if need > room:
         raise ModelDownloadError(
-            f"{wanted.repository}: {_gb(need)} are to come, but {folder} has room for {_gb(room)}; "
+            f"{wanted.repository}: {byte_size(need)} are to come, "
+            f"but {folder} has room for {byte_size(room)}; "
             "make room there, or set HF_HUB_CACHE to a folder on another disk"
         )
 
@@ -170,7 +178,3 @@ def _present(file: RemoteFile) -> int:
     if blob.exists() or _published(file) is not None:
         return file.size
     return min(file.size, unfinished(blob))
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

@@ -47,14 +47,14 @@ def resolve(
     if model is None or name == DEMO or not path.exists():
         pair = _by_name(None if model is None else name)
         if pair is not None:
-            return pair if mmproj is None else ModelPair(pair.text, _existing(mmproj, "--mmproj"))
+            return pair if mmproj is None else ModelPair(pair.text, _existing(mmproj, "mmproj"))
     if path.is_dir():
         path = _only_text_model(path)
-    path = _existing(path, "-m")
+    path = _existing(path, "model")
     if names.is_mmproj(path.name) and mmproj is None:
         raise ModelNotFoundError(f"{path} is an audio projector; name the text model with -m instead")
     path = _first_part(path)
-    return ModelPair(path, _existing(mmproj, "--mmproj") if mmproj is not None else find_mmproj(path))
+    return ModelPair(path, _existing(mmproj, "mmproj") if mmproj is not None else find_mmproj(path))
 
 
 def find_mmproj(text: Path) -> Path:
@@ -71,6 +71,11 @@ def find_mmproj(text: Path) -> Path:
             f"no audio projector (mmproj-*.gguf) beside {text}; put it there or name it with --mmproj FILE"
         )
     return found[name]
+
+
+def is_demo(text: Path) -> bool:
+    """Is this the text model that ships with the package?"""
+    return text.resolve().parent == _DEMO_FOLDER
 
 
 def demo_sample() -> Path | None:
@@ -135,13 +140,13 @@ def _first_part(path: Path) -> Path:
     return parts[0]
 
 
-def _existing(path: str | os.PathLike[str], flag: str) -> Path:
+def _existing(path: str | os.PathLike[str], option: str) -> Path:
     found = Path(path).expanduser()
     if found.exists() and not found.is_file():
         what = "a folder" if found.is_dir() else "no regular file"
-        raise ModelNotFoundError(f"{found} is {what}; name a GGUF file with {flag}")
+        raise ModelNotFoundError(f"{found} is {what}; name a GGUF file with --{option}")
     if not found.is_file():
-        raise ModelNotFoundError(f"no model file {found}; check the path given with {flag}")
+        raise ModelNotFoundError(f"no model file {found}; check --{option}, or {option} in the settings")
     return found
 
 

@@ -106,9 +106,9 @@ def pulled_models() -> Iterator[Pulled]:
 
 def best() -> Pulled | None:
     """The largest model of the catalogue that was pulled and fits into memory, else any that was pulled."""
-    from gemma_audio_cli.models.memory import total_memory
+    from gemma_audio_cli.memory import memory
 
-    memory = total_memory()
+    total = memory().total
     found = list(pulled_models())
 
     def rank(pulled: Pulled) -> tuple[bool, int, int]:
@@ -116,7 +116,7 @@ def best() -> Pulled | None:
         if model is None:
             return False, 0, 0
         size = catalogue().index(model)
-        fits = memory is None or needed_memory(pulled, model) < memory
+        fits = total is None or needed_memory(pulled, model) <= total
         types = model.prefer.index(pulled.label) if pulled.label in model.prefer else len(model.prefer)
         # Where none fits, the smallest comes nearest.
         return fits, size if fits else -size, -types
@@ -174,7 +174,7 @@ def publish(repository: str, commit: str, name: str, blob: Path, sha256: str | N
 
 def set_main(repository: str, commit: str) -> None:
     """Remembers which commit `main` is."""
-    from gemma_audio_cli.output.atomic import AtomicFile
+    from gemma_audio_cli.files import AtomicFile
 
     folder = repository_folder(repository) / "refs"
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,12 +5,13 @@ Importing this costs nothing: pysubs2 and rich come with the first subtitle and 
 
 from __future__ import annotations
 
-from gemma_audio_cli.output.atomic import AtomicFile, OutputError
+from gemma_audio_cli.files import AtomicFile, OutputError
+from gemma_audio_cli.output.as_json import SCHEMA
 from gemma_audio_cli.output.formats import EXTENSIONS, check_format, open_writer
 from gemma_audio_cli.output.plan import Item, ItemOutput, OutputPlan
 from gemma_audio_cli.output.progress import Progress
-from gemma_audio_cli.output.transcript import SCHEMA, Recording, SegmentLike, Transcript, TranscriptSegment
 from gemma_audio_cli.output.writers import Sink, Style, TextWriter, Writer
+from gemma_audio_cli.transcript import Recording, Segment, Transcript
 
 __all__ = [
     "EXTENSIONS",
@@ -22,12 +23,11 @@ __all__ = [
     "OutputPlan",
     "Progress",
     "Recording",
-    "SegmentLike",
+    "Segment",
     "Sink",
     "Style",
     "TextWriter",
     "Transcript",
-    "TranscriptSegment",
     "Writer",
     "check_format",
     "open_writer",

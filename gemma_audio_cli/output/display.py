@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from gemma_audio_cli.output.live import PartialLike
+from gemma_audio_cli.transcript import Partial
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -38,7 +38,7 @@ class Display:
     def __init__(self, status: Callable[[int], str], *, enabled: bool = True) -> None:
         """`status` is asked for the last line, for so many columns."""
         self._status = status
-        self._partial: PartialLike | None = None
+        self._partial: Partial | None = None
         self._live: Live | None = None
         self._console: Console | None = None
         stream = next((s for s in (sys.stdout, sys.stderr) if s.isatty()), None)
@@ -63,7 +63,7 @@ class Display:
             out = _Above(self._console)
             out.write(f"{text}\n")
 
-    def partial(self, partial: PartialLike | None) -> None:
+    def partial(self, partial: Partial | None) -> None:
         """The present utterance; None: it is over."""
         self._partial = partial
 

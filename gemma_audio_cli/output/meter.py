@@ -9,11 +9,12 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from gemma_audio_cli.formatting import hms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    import numpy.typing as npt
+    from gemma_audio_cli.sound import Floats
 
 FLOOR = -60.0
 """dB of full scale at which the bar begins; silence is no louder."""
@@ -29,7 +30,7 @@ class Level:
         # One tuple, replaced as a whole: who looks sees all of it of the same moment.
         self._now: tuple[float, float, float] = (FLOOR, FLOOR, 0.0)
 
-    def hear(self, block: npt.NDArray[np.float32]) -> None:
+    def hear(self, block: Floats) -> None:
         """Float32 [n] came."""
         if not len(block):
             return
@@ -64,12 +65,6 @@ def bar(level: Level, width: int, *, plain: bool = False) -> str:
     if level.peak > FLOOR and mark >= whole:
         cells[mark] = "|" if plain else "│"
     return "".join(cells)
-
-
-def elapsed(seconds: float) -> str:
-    """H:MM:SS, whole seconds."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 class Meter:
@@ -112,7 +107,7 @@ class Meter:
     def _line(self, width: int, encoding: str) -> Any:
         from rich.text import Text
 
-        clock, db = elapsed(self._seconds()), f"{self._level.db:4.0f} dB"
+        clock, db = hms(self._seconds()), f"{self._level.db:4.0f} dB"
         # The last column stays empty: some terminals wrap when it is written to.
         room = width - 1 - len(clock) - len(db) - 2
         line = f"{clock} {bar(self._level, min(room, 50), plain='utf' not in encoding.lower())} {db}"

@@ -18,14 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from gemma_audio_cli.descriptors import STDOUT, own_descriptor
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.output.atomic import AtomicFile, GrowingFile, make_folder, remove_stale
-from gemma_audio_cli.output.descriptors import STDOUT, own_descriptor
+from gemma_audio_cli.filenames import STDIN, identity, longest_name, partial_path, stems
+from gemma_audio_cli.files import (
+    AtomicFile,
+    GrowingFile,
+    make_folder,
+    remove_stale,
+)
 from gemma_audio_cli.output.formats import EXTENSIONS, SHARED, check_formats, format_of_file, open_writer
-from gemma_audio_cli.output.live import LiveWriter, PartialLike
-from gemma_audio_cli.output.names import STDIN, identity, longest_name, partial_path, stems
-from gemma_audio_cli.output.transcript import Recording, SegmentLike
+from gemma_audio_cli.output.live import LiveWriter
 from gemma_audio_cli.output.writers import Sink, Style, Writer
+from gemma_audio_cli.transcript import Partial, Recording, Segment
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ class ItemOutput:
         self._begun = time.time_ns()
         self._segments, self._ended, self._failed = 0, False, False
 
-    def begin(self, recording: Recording | str) -> None:
+    def begin(self, recording: Recording) -> None:
         """The recording starts."""
         for writer in self._writers:
             writer.begin(recording)
@@ -188,13 +193,13 @@ class ItemOutput:
             for writer in self._writers:
                 writer.delta(text)
 
-    def partial(self, partial: PartialLike) -> None:
+    def partial(self, partial: Partial) -> None:
         """For those who write of utterances that are not over."""
         for writer in self._writers:
             if isinstance(writer, LiveWriter):
                 writer.partial(partial)
 
-    def segment(self, segment: SegmentLike) -> None:
+    def segment(self, segment: Segment) -> None:
         """A window is done."""
         self._segments += 1
         for writer in self._writers:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from gemma_audio_cli.formatting import printable
+from gemma_audio_cli.formatting import counted, hms, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 class Progress:
     """A bar on stderr while it is a terminal; elsewhere it only counts.
 
-        with Progress(files=3, seconds=5400.0) as progress:
+        with Progress(files=3) as progress:
+            progress.expect("talk.mp3", 3600.0)
             progress.start("talk.mp3")
-            progress.advance(28.5)
+            progress.reach(28.5)
             progress.finish()
         progress.summary()  # "3 files, 1:30:00 of sound in 0:12:10, 7.4 × real time"
 
@@ -27,24 +29,24 @@ class Progress:
     terminal a bar would be in its way: `enabled=False`.
     """
 
-    def __init__(
-        self,
-        files: int,
-        seconds: float | None = None,
-        *,
-        enabled: bool | None = None,
-        stream: TextIO | None = None,
-    ) -> None:
-        """`files` and `seconds` (of sound) are to be done; None where the seconds are not known.
-
-        `enabled`: None means where `stream` (default: stderr) is a terminal.
-        """
-        self._files, self._seconds = files, seconds
+    def __init__(self, files: int, *, enabled: bool | None = None, stream: TextIO | None = None) -> None:
+        """`files` are to be done. `enabled`: None means where `stream` (default: stderr) is a terminal."""
+        self._files = files
         self._stream = stream or sys.stderr
-        self._enabled = self._stream.isatty() if enabled is None else enabled
+        self.enabled = self._stream.isatty() if enabled is None else enabled
+        """A bar is shown, so lengths are worth telling."""
         self.files_done = self.files_failed = self.files_skipped = 0
-        self.seconds_done = 0.0
-        """Seconds of sound."""
+        self._seconds_before = 0.0
+        """Of sound, in the files that are done."""
+        self._file: str | None = None
+        self._reached = 0.0
+        self._lock = threading.Lock()
+        self._expected: dict[str, float] = {}
+        """Seconds of files that are not done, as far as they are known."""
+        self._over: set[str] = set()
+        """Files that are done, or need not be: their lengths may come later."""
+        self._known, self._known_seconds = 0, 0.0
+        """All files whose length is or was known: how many, how long together."""
         self._begun = time.monotonic()
         self._ended: float | None = None
         self._bar: RichProgress | None = None
@@ -55,41 +57,78 @@ class Progress:
         """Seconds since the beginning, or that it took."""
         return (self._ended or time.monotonic()) - self._begun
 
+    @property
+    def seconds_done(self) -> float:
+        """Seconds of sound."""
+        return self._seconds_before + self._reached
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of sound still to be done; files of unknown length count as long as the known ones are in
+        the mean. None where no length is known.
+        """
+        with self._lock:
+            if not self._known:
+                return None
+            known = sum(self._expected.values())
+            waiting = self._files - self.files_done - self.files_failed - self.files_skipped
+            unknown = max(0, waiting - len(self._expected))
+            mean = self._known_seconds / self._known
+            here = self._expected.get(self._file, mean) if self._file is not None else 0.0
+            return max(0.0, known + unknown * mean - min(self._reached, here))
+
+    def awaits(self, name: str) -> bool:
+        """Is the file still to be done? From any thread."""
+        return name not in self._over
+
+    def expect(self, name: str, seconds: float) -> None:
+        """A file that is not done yet has so many seconds of sound. From any thread."""
+        with self._lock:
+            if name not in self._over:
+                self._expected[name] = seconds
+            self._known += 1
+            self._known_seconds += seconds
+
     def start(self, name: str) -> None:
         """A file is begun."""
+        self._file, self._reached = name, 0.0
         self._show(name=name)
 
-    def advance(self, seconds: float) -> None:
-        """So many more seconds of sound are done."""
-        self.seconds_done += seconds
+    def reach(self, seconds: float) -> None:
+        """So many seconds from the file's start are done: never fewer than before."""
+        self._reached = max(self._reached, seconds)
         self._show()
 
     def finish(self, *, failed: bool = False) -> None:
-        """A file is done, or failed."""
-        self.files_done += not failed
-        self.files_failed += failed
+        """The file is done, or failed."""
+        with self._lock:
+            self._forget(self._file or "")
+            self._seconds_before += self._reached
+            self._file, self._reached = None, 0.0
+            self.files_done += not failed
+            self.files_failed += failed
         self._show()
 
-    def skip(self, seconds: float = 0.0) -> None:
-        """A file, of so many of the seconds to be done, is done already."""
-        self.files_skipped += 1
-        if self._seconds is not None:
-            self._seconds = max(0.0, self._seconds - seconds)
+    def skip(self, name: str) -> None:
+        """A file is done already."""
+        with self._lock:
+            self._forget(name)
+            self.files_skipped += 1
         self._show()
 
     def summary(self) -> str:
         """How it went, on one line."""
-        parts = [_count(self.files_done, "file")]
+        parts = [counted(self.files_done, "file")]
         if self.files_skipped:
             parts.append(f"{self.files_skipped} done before")
         if self.files_failed:
             parts.append(f"{self.files_failed} failed")
-        spent = f"{_hours(self.seconds_done)} of sound in {_hours(self.elapsed)}"
+        spent = f"{hms(self.seconds_done)} of sound in {hms(self.elapsed)}"
         return ", ".join([*parts, spent, self._speed()])
 
     def __enter__(self) -> Progress:
         self._begun, self._ended = time.monotonic(), None
-        if self._enabled:
+        if self.enabled:
             self._open()
         return self
 
@@ -100,6 +139,10 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _forget(self, name: str) -> None:
+        self._expected.pop(name, None)
+        self._over.add(name)
 
     def _open(self) -> None:
         # Imported here: rich costs a tenth of a second, and most runs show no bar.
@@ -121,43 +164,34 @@ class Progress:
             refresh_per_second=4,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=self._seconds, **self._fields(), name="")
+        self._task = self._bar.add_task("", total=None, **self._fields(), name="")
         self._bar.start()
 
     def _show(self, **more: str) -> None:
         if self._bar is not None and self._task is not None:
             if "name" in more:
                 more["name"] = printable(more["name"])
-            done = self.seconds_done
-            self._bar.update(self._task, completed=done, total=self._seconds, **(self._fields() | more))
+            done, left = self.seconds_done, self.seconds_left
+            total = None if left is None else done + left
+            self._bar.update(self._task, completed=done, total=total, **(self._fields() | more))
 
     def _fields(self) -> dict[str, Any]:
         number = self.files_done + self.files_failed + self.files_skipped
-        sound = _hours(self.seconds_done)
-        if self._seconds is not None:
-            sound += f"/{_hours(self._seconds)}"
+        left = self.seconds_left
+        sound = hms(self.seconds_done)
+        if left is not None:
+            sound += f"/{hms(self.seconds_done + left)}"
         return {
             "files": f"{number}/{self._files}",
             "sound": sound,
             "speed": self._speed(),
-            "left": self._left(),
+            "left": self._left(left),
         }
 
     def _speed(self) -> str:
         return f"{self.seconds_done / max(self.elapsed, 1e-3):.1f} × real time"
 
-    def _left(self) -> str:
-        if self._seconds is None or not self.seconds_done:
+    def _left(self, seconds: float | None) -> str:
+        if seconds is None or not self.seconds_done:
             return ""
-        left = max(0.0, self._seconds - self.seconds_done)
-        return f"{_hours(left * self.elapsed / self.seconds_done)} left"
-
-
-def _hours(seconds: float) -> str:
-    """H:MM:SS."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+        return f"{hms(seconds * self.elapsed / self.seconds_done)} left"

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from gemma_audio_cli.formatting import json_text, one_line, printable
-from gemma_audio_cli.output.transcript import (
-    SCHEMA,
-    Recording,
-    SegmentLike,
-    Transcript,
-    TranscriptSegment,
-)
+from gemma_audio_cli.output.as_json import SCHEMA, segment_as_dict, transcript_as_dict
 from gemma_audio_cli.output.writers import Sink
-
-
-def write_event(out: Sink, event: dict[str, object]) -> None:
-    """One line of JSON in one write: whoever reads the pipe or the file never sees half an event."""
-    out.write(json_text(event) + "\n")
-    out.flush()
+from gemma_audio_cli.transcript import Recording, Segment, Transcript
 
 
 class TranscriptWriter:
@@ -25,18 +14,18 @@ class TranscriptWriter:
     def __init__(self, out: Sink) -> None:
         self._out = out
         self._recording = Recording("")
-        self._segments: list[TranscriptSegment] = []
+        self._segments: list[Segment] = []
 
-    def begin(self, recording: Recording | str) -> None:
+    def begin(self, recording: Recording) -> None:
         """A recording starts."""
-        self._recording, self._segments = Recording.of(recording), []
+        self._recording, self._segments = recording, []
 
     def delta(self, text: str) -> None:
         """Nothing yet."""
 
-    def segment(self, segment: SegmentLike) -> None:
+    def segment(self, segment: Segment) -> None:
         """Kept for the end."""
-        self._segments.append(TranscriptSegment.of(segment))
+        self._segments.append(segment)
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """Writes the object, unless nothing at all came of the recording."""
@@ -46,45 +35,52 @@ class TranscriptWriter:
         transcript = Transcript(
             about.file, duration, about.language, about.model, tuple(self._segments), error or None
         )
-        self._out.write(json_text(transcript.as_dict(), indent=2) + "\n")
+        self._out.write(json_text(transcript_as_dict(transcript), indent=2) + "\n")
         self._out.flush()
 
 
-class JsonlWriter:
-    """A line for each segment as it is done, and one for each recording at its end."""
+class EventWriter:
+    """What writers of events, a line of JSON each, share."""
 
     def __init__(self, out: Sink) -> None:
         self._out = out
         self._recording = Recording("")
         self._count = 0
 
-    def begin(self, recording: Recording | str) -> None:
+    def begin(self, recording: Recording) -> None:
         """A recording starts."""
-        self._recording, self._count = Recording.of(recording), 0
+        self._recording, self._count = recording, 0
 
     def delta(self, text: str) -> None:
         """Nothing: events are whole."""
 
-    def segment(self, segment: SegmentLike) -> None:
+    def _event(self, kind: str, **values: object) -> None:
+        """One line in one write: whoever reads the pipe or the file never sees half an event."""
+        self._out.write(json_text({"type": kind} | values) + "\n")
+        self._out.flush()
+
+
+class JsonlWriter(EventWriter):
+    """A line for each segment as it is done, and one for each recording at its end."""
+
+    def segment(self, segment: Segment) -> None:
         """Its event."""
         self._count += 1
-        event = TranscriptSegment.of(segment).as_dict()
-        write_event(self._out, {"type": "segment", "file": self._recording.file} | event)
+        self._event("segment", file=self._recording.file, **segment_as_dict(segment))
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """The event that says the recording is done, or what ended it."""
-        event: dict[str, object] = {
-            "type": "file",
-            "schema": SCHEMA,
-            "file": self._recording.file,
-            "duration": None if duration is None else round(duration, 3),
-            "language": self._recording.language,
-            "model": self._recording.model,
-            "segments": self._count,
-        }
-        if error:
-            event["error"] = error
-        write_event(self._out, event)
+        about = self._recording
+        self._event(
+            "file",
+            schema=SCHEMA,
+            file=about.file,
+            duration=None if duration is None else round(duration, 3),
+            language=about.language,
+            model=about.model,
+            segments=self._count,
+            **({"error": error} if error else {}),
+        )
 
 
 class TsvWriter:
@@ -97,9 +93,9 @@ class TsvWriter:
         self._recording = Recording("")
         self._has_header = False
 
-    def begin(self, recording: Recording | str) -> None:
+    def begin(self, recording: Recording) -> None:
         """A recording starts: the header, unless it is there."""
-        self._recording = Recording.of(recording)
+        self._recording = recording
         if not self._has_header:
             self._row("start_ms", "end_ms", "text", name="file", channel="channel")
             self._out.flush()
@@ -108,15 +104,14 @@ class TsvWriter:
     def delta(self, text: str) -> None:
         """Nothing: rows are whole."""
 
-    def segment(self, segment: SegmentLike) -> None:
+    def segment(self, segment: Segment) -> None:
         """Its row."""
-        ours = TranscriptSegment.of(segment)
         self._row(
-            str(round(ours.start * 1000)),
-            str(round(ours.end * 1000)),
-            one_line(ours.text),
+            str(round(segment.start * 1000)),
+            str(round(segment.end * 1000)),
+            one_line(segment.text),
             name=printable(self._recording.file),
-            channel="" if ours.channel is None else str(ours.channel),
+            channel="" if segment.channel is None else str(segment.channel),
         )
         self._out.flush()
 

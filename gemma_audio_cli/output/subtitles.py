@@ -15,13 +15,8 @@ from typing import TYPE_CHECKING
 
 from gemma_audio_cli.formatting import one_line
 from gemma_audio_cli.output.cues import Cue, display_width, make_cues
-from gemma_audio_cli.output.transcript import (
-    Recording,
-    SegmentLike,
-    TranscriptSegment,
-    channel_label,
-)
 from gemma_audio_cli.output.writers import Sink, Style
+from gemma_audio_cli.transcript import Recording, Segment, channel_label
 
 if TYPE_CHECKING:
     from pysubs2 import SSAFile
@@ -41,9 +36,9 @@ class SubtitleWriter:
         self._waiting: list[tuple[int, int, Cue]] = []
         self._order = 0
 
-    def begin(self, recording: Recording | str) -> None:
+    def begin(self, recording: Recording) -> None:
         """A recording starts."""
-        self._recording, self._number, self._end = Recording.of(recording), 0, 0
+        self._recording, self._number, self._end = recording, 0, 0
         self._waiting = []
         head = self._dialect.head()
         if head:
@@ -53,18 +48,20 @@ class SubtitleWriter:
     def delta(self, text: str) -> None:
         """Nothing: a cue needs its end."""
 
-    def segment(self, segment: SegmentLike) -> None:
+    def segment(self, segment: Segment) -> None:
         """Its cues. Cues of several channels overlap and are held back until none can come before them."""
-        ours = TranscriptSegment.of(segment)
-        start, end = self._milliseconds(ours.start), self._milliseconds(ours.end)
+        start, end = self._milliseconds(segment.start), self._milliseconds(segment.end)
         self._write_until(start)
+        text = segment.text
+        if segment.translation is not None:
+            text = f"{text} {segment.translation}" if self._style.bilingual else segment.translation
         cues = make_cues(
-            one_line(ours.text).translate(self._dialect.neutral),
+            one_line(text).translate(self._dialect.neutral),
             start,
             end,
             max_line=self._style.max_line,
             min_ms=self._style.min_cue_ms,
-            label=channel_label(self._recording, ours.channel),
+            label=channel_label(self._recording, segment.channel),
         )
         for cue in cues:
             heapq.heappush(self._waiting, (cue.start, self._order, cue))

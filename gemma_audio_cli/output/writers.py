@@ -10,15 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.formatting import one_line, printable
+from gemma_audio_cli.formatting import clock, one_line, printable
 from gemma_audio_cli.output.cues import MAX_LINE, MIN_CUE_MS, MIN_LINE
-from gemma_audio_cli.output.transcript import (
-    UNRELIABLE,
-    Recording,
-    SegmentLike,
-    TranscriptSegment,
-    channel_label,
-)
+from gemma_audio_cli.transcript import Recording, Segment, channel_label
 
 
 class Sink(Protocol):
@@ -34,13 +28,13 @@ class Sink(Protocol):
 class Writer(Protocol):
     """Gets the results of one recording after the other."""
 
-    def begin(self, recording: Recording | str) -> None:
+    def begin(self, recording: Recording) -> None:
         """A recording starts."""
 
     def delta(self, text: str) -> None:
         """More text of the window being decoded. A writer may be told none at all."""
 
-    def segment(self, segment: SegmentLike) -> None:
+    def segment(self, segment: Segment) -> None:
         """A window is done; its deltas, if any, were all told."""
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
@@ -59,6 +53,8 @@ class Style:
     """Subtitles: the shortest time a cue is shown, where there is time."""
     live: bool = False
     """jsonl: events of a live stream."""
+    bilingual: bool = False
+    """Subtitles: what was said above its translation, not the translation alone."""
 
     def __post_init__(self) -> None:
         if self.max_line < MIN_LINE:
@@ -78,9 +74,9 @@ class TextWriter:
         self._prefix = ""
         self._open = self._told = False
 
-    def begin(self, recording: Recording | str) -> None:
+    def begin(self, recording: Recording) -> None:
         """A recording starts."""
-        self._recording = Recording.of(recording)
+        self._recording = recording
         self._prefix = f"{printable(self._recording.file)}: " if self._with_names else ""
         self._told = False
 
@@ -93,17 +89,17 @@ class TextWriter:
         self._told = self._told or bool(text)
         self._write(text, self._prefix)
 
-    def segment(self, segment: SegmentLike) -> None:
+    def segment(self, segment: Segment) -> None:
         """Ends the window's line; writes it if its deltas were not told."""
-        ours = TranscriptSegment.of(segment)
-        if ours.text and not self._told:
-            label = channel_label(self._recording, ours.channel)
+        if segment.text and not self._told:
+            label = channel_label(self._recording, segment.channel)
+            text = segment.text if segment.translation is None else f"{segment.text}\n{segment.translation}"
             if self._timestamps:
-                times = f"[{clock(ours.start)} --> {clock(ours.end)}] "
-                mark = "(unreliable) " if UNRELIABLE in ours.flags else ""
-                self._write(one_line(ours.text), self._prefix + times + mark + label)
+                times = f"[{clock(segment.start)} --> {clock(segment.end)}] "
+                mark = "(unreliable) " if not segment.reliable else ""
+                self._write(one_line(text), self._prefix + times + mark + label)
             else:
-                self._write(ours.text, self._prefix + label)
+                self._write(text, self._prefix + label)
         self._close_line()
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
@@ -124,11 +120,3 @@ class TextWriter:
             self._out.write("\n")
             self._out.flush()
             self._open = False
-
-
-def clock(seconds: float) -> str:
-    """MM:SS.cc, with hours in front where there are any."""
-    minutes, hundredths = divmod(round(max(0.0, seconds) * 100), 6000)
-    hours, minutes = divmod(minutes, 60)
-    short = f"{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
-    return f"{hours}:{short}" if hours else short

@@ -78,8 +78,8 @@ class Stages:
 
 
 def ours_clip(args: argparse.Namespace, stages: Stages) -> Any:
-    from gemma_audio_cli.engine.data import EngineOptions, Generation, Input, SessionOptions
     from gemma_audio_cli.engine.engine import Engine
+    from gemma_audio_cli.engine.structs import EngineOptions, Generation, Input, SessionOptions
 
     stages.restart()
     with Engine(args.text, args.mmproj, EngineOptions(threads=args.threads, device="CPU")) as engine:
@@ -113,11 +113,11 @@ def ours_clip(args: argparse.Namespace, stages: Stages) -> Any:
 
 
 def ours_recording(args: argparse.Namespace, stages: Stages) -> None:
-    from gemma_audio_cli.audio.windows import Window
-    from gemma_audio_cli.engine.data import EngineOptions
+    from gemma_audio_cli.audio.segment.windows import Window
+    from gemma_audio_cli.decoding.guards import GuardOptions
+    from gemma_audio_cli.decoding.transcriber import DecodeOptions, Transcriber
     from gemma_audio_cli.engine.engine import Engine
-    from gemma_audio_cli.engine.guards import GuardOptions
-    from gemma_audio_cli.engine.transcriber import DecodeOptions, Transcriber
+    from gemma_audio_cli.engine.structs import EngineOptions
 
     never = GuardOptions(attempts=(0.0,), split=False, min_logprob=float("-inf"), min_repeats=1 << 30)
     decode = DecodeOptions(

@@ -35,17 +35,17 @@ sys.path[:0] = [str(HERE), str(ROOT)]
 import compare  # noqa: E402 - a script's own folder
 import quiet  # noqa: E402
 
-from gemma_audio_cli.audio.backlog import Backlog  # noqa: E402
-from gemma_audio_cli.audio.hearing import Hearing, at_speaking_pace  # noqa: E402
-from gemma_audio_cli.audio.utterances import Utterances, live_cut  # noqa: E402
-from gemma_audio_cli.audio.vad import FRAME, SpeechDetector  # noqa: E402
-from gemma_audio_cli.engine import prompt  # noqa: E402
-from gemma_audio_cli.engine.data import EngineOptions  # noqa: E402
+from gemma_audio_cli.audio.capture.ingest import AudioIngest, at_speaking_pace  # noqa: E402
+from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue  # noqa: E402
+from gemma_audio_cli.audio.segment.utterances import Utterances, live_cut  # noqa: E402
+from gemma_audio_cli.audio.segment.vad import FRAME, SpeechDetector  # noqa: E402
+from gemma_audio_cli.decoding import prompt  # noqa: E402
+from gemma_audio_cli.decoding.guards import GuardOptions  # noqa: E402
+from gemma_audio_cli.decoding.incremental import Incremental  # noqa: E402
+from gemma_audio_cli.decoding.transcriber import DecodeOptions, Transcriber  # noqa: E402
 from gemma_audio_cli.engine.engine import Engine  # noqa: E402
-from gemma_audio_cli.engine.guards import GuardOptions  # noqa: E402
-from gemma_audio_cli.engine.incremental import Incremental  # noqa: E402
-from gemma_audio_cli.engine.listener import Final, Listener, Partial  # noqa: E402
-from gemma_audio_cli.engine.transcriber import DecodeOptions, Transcriber  # noqa: E402
+from gemma_audio_cli.engine.structs import EngineOptions  # noqa: E402
+from gemma_audio_cli.pipeline.listener import Final, Listener, Partial  # noqa: E402
 
 RATE = 16_000
 NO_GUARDS = GuardOptions(attempts=(0.0,), split=False, min_logprob=float("-inf"), min_repeats=1 << 30)
@@ -135,17 +135,17 @@ def pace(args: argparse.Namespace) -> dict[str, Any]:
 
     with open_engine(args) as engine:
         ear = Listener(transcriber(args, engine), prompt.transcription(None))
-        backlog = Backlog()
-        hearing = Hearing(
+        speech_queue = SpeechQueue()
+        hearing = AudioIngest(
             at_speaking_pace(blocks()),
             Utterances(live_cut(0.6, 30.0), Scheduled(args.seconds, args.pause)),
-            backlog,
+            speech_queue,
         )
         cpu, start = time.process_time(), clock()
         hearing.start()
         told = []
-        for event in ear.listen(backlog):
-            told.append((clock() - start, event, backlog.seconds))
+        for event in ear.listen(speech_queue):
+            told.append((clock() - start, event, speech_queue.seconds))
         wall, cpu = clock() - start, time.process_time() - cpu
         ear.close()
     gaps, last = [], 0.0
@@ -160,7 +160,7 @@ def pace(args: argparse.Namespace) -> dict[str, Any]:
         "tokens": [final.tokens for final in finals],
         "partials": len(gaps),
         "between_partials": spread(gaps),
-        "most_waiting_s": round(backlog.longest, 2),
+        "most_waiting_s": round(speech_queue.longest, 2),
         "waiting_at_finals_s": [round(w, 2) for _, event, w in told if isinstance(event, Final)],
         "delay_partial": spread([event.delay for _, event, _ in told if isinstance(event, Partial)]),
         "delay_final": spread([final.delay for final in finals]),

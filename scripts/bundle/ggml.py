@@ -2,7 +2,7 @@
 
     llama-cpp-python's sdist (pip) ──► vendor/llama.cpp ──CMake──► build/dist/prefix/{include,lib}
 
-The CPU back end is built once for each generation of processors, as plug-ins; ggml takes the best one at run
+The CPU backend is built once for each generation of processors, as plug-ins; ggml takes the best one at run
 time. Everything is made again only as far as something changed.
 """
 

@@ -58,7 +58,7 @@ class InOrder:
         return self.ask(ASR_ENGLISH, recording)
 
     def ask(self, question: str, recording: Recording) -> str:
-        from gemma_audio_cli.engine.data import Input
+        from gemma_audio_cli.engine.structs import Input
 
         before, behind = self._around(question)
         audio = self._engine.audio()

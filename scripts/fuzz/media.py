@@ -159,7 +159,7 @@ def read(path: str, options: dict[str, object]) -> str | None:
     """In the child: all of it; None, or what is wrong with what came of it."""
     import numpy as np
 
-    from gemma_audio_cli.audio.source import SourceOptions, open_source
+    from gemma_audio_cli.audio.read.source import SourceOptions, open_source
     from gemma_audio_cli.errors import InputError
 
     told: list[str] = []
@@ -237,8 +237,8 @@ def _drain(path: Path) -> None:
 
 def fuzz(seeds: Iterator[int], until: float, keep: Path | None = None) -> tuple[int, list[str]]:
     """(how many were read, findings, one line each)."""
-    import gemma_audio_cli.audio.container
-    import gemma_audio_cli.audio.source  # noqa: F401 - inherited by every child
+    import gemma_audio_cli.audio.read.container
+    import gemma_audio_cli.audio.read.source  # noqa: F401 - inherited by every child
 
     known = recordings()
     everything = [data for _, data in known]

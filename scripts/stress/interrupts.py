@@ -30,6 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LINE = "gemma-audio: interrupted"
 
 
+_GOING = 0.05
+"""Seconds."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one run ended."""
@@ -40,7 +44,7 @@ class Outcome:
     code: int
     err: str
     late: bool
-    """It had ended before the signal."""
+    """It had ended before the signal, or was being taken down."""
 
     @property
     def before_python(self) -> bool:
@@ -105,8 +109,11 @@ def once(program: Sequence[str], name: str, arguments: list[str], after: float, 
         except subprocess.TimeoutExpired:
             late = False
             child.send_signal(signal.SIGINT)
+        sent = time.monotonic()
         try:
             code = child.wait(60)
+            # The system takes a process down in some milliseconds, in which a signal means nothing any more.
+            late = late or (code == 0 and time.monotonic() - sent < _GOING)
         except subprocess.TimeoutExpired:
             child.kill()
             code = child.wait()

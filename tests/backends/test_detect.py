@@ -12,6 +12,8 @@ import pytest
 from gemma_audio_cli import errors
 from gemma_audio_cli.backends import tools
 from gemma_audio_cli.backends.detect import detect, detect_all, fetchable, missing
+from gemma_audio_cli.backends.status import advice
+from gemma_audio_cli.backends.store import Build, Record
 from gemma_audio_cli.backends.table import BACK_ENDS, back_end
 from gemma_audio_cli.backends.tools import Machine
 
@@ -122,6 +124,41 @@ def test_detection_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def _advised(
+    name: str, prints: dict[str, str], files: tuple[str, ...] = (), build: Build | None = None
+) -> str:
+    row, machine = back_end(name), Described("linux", prints, files)
+    return advice(row, detect(row, machine), build, missing(row, machine))
+
+
+def test_openblas_needs_no_device_and_is_built_like_the_others(tmp_path):
+    compiler, header = {"c++": "nvcc-12.4.txt"}, "/usr/include/*/cblas.h"
+    without = _advised("blas", compiler)
+    assert without.startswith("install libopenblas-dev; pkg-config; slower than")
+    assert "device" not in without
+    assert "driver" not in without
+    # openblas.txt: what pkg-config --modversion prints
+    ready = _advised("blas", compiler | {"pkg-config": "openblas.txt"}, (header,))
+    assert ready.startswith("gemma-audio backends build blas; slower than")
+    record = Record("blas", "0.1.0", "0.3.36", 3, (), "2026-11-01T00:00:00Z")
+    built = _advised("blas", compiler | {"pkg-config": "openblas.txt"}, (header,), Build(tmp_path, record))
+    assert built.startswith("--backend blas; slower than")
+    found = detect(back_end("blas"), Described("linux", {"pkg-config": "openblas.txt"}))
+    assert found.toolchain == "OpenBLAS 0.3.21"
+
+
+def test_openvino_computes_without_a_device_too():
+    assert _advised("openvino", {"c++": "nvcc-12.4.txt"}).startswith("install openvino")
+
+
+def test_a_device_that_is_not_there_is_told_with_its_driver():
+    assert _advised("vulkan", {}).startswith("no device seen; driver: the graphics driver")
+
+
+def test_what_computes_on_the_cpu_is_never_taken_unasked():
+    assert {row.name for row in BACK_ENDS if row.on_cpu} == {"blas", "openvino"}
 
 
 def _fetched(name: str, machine: Machine) -> list[str]:

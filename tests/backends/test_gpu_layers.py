@@ -1,30 +1,30 @@
 """--gpu-layers: what it takes, where it may be said, and that it means nothing on the CPU.
 
 How many layers a device holds is counted in native/tests/test_placement.cpp; that layers on either side
-compute the same is tested in tests/unit/test_goldens.py, on a device.
+compute the same is tested in tests/engine/test_goldens.py, on a device.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from gemma_audio_cli.backends.choose import layers
-from gemma_audio_cli.engine.data import EngineOptions
+from gemma_audio_cli.config import layers
 from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.structs import EngineOptions
 from gemma_audio_cli.errors import GemmaAudioError, UsageError
 from gemma_audio_cli.models import resolve
 from gemma_audio_cli.models.resolve import demo_sample
 
 
-@pytest.mark.parametrize(("text", "number"), [(None, None), ("auto", None), ("Auto", None), ("7", 7)])
+@pytest.mark.parametrize(("text", "number"), [("auto", None), ("Auto", None), ("7", 7)])
 def test_a_number_or_auto(text, number):
-    assert layers(text) == number
+    assert layers(text, "--gpu-layers") == number
 
 
 @pytest.mark.parametrize("text", ["-1", "all", "1.5", "", "٣", "1" * 9])
 def test_anything_else_is_a_mistake(text):
     with pytest.raises(UsageError, match="--gpu-layers takes auto or a number"):
-        layers(text)
+        layers(text, "--gpu-layers")
 
 
 def test_on_the_cpu_it_means_nothing():
@@ -49,7 +49,7 @@ def test_flag_environment_and_file(cli, environment):
     assert cli("transcribe", "-q", "-m", "demo", demo_sample()).code == 0
     some = cli("transcribe", "-q", "-m", "demo", demo_sample(), env={"GEMMA_AUDIO_GPU_LAYERS": "some"})
     assert some.code == 2
-    assert "--gpu-layers takes auto or a number of layers, not 'some'" in some.err
+    assert "GEMMA_AUDIO_GPU_LAYERS takes auto or a number of layers, not 'some'" in some.err
     told = cli("ask", "-q", "--gpu-layers", "many", "What?", demo_sample())
     assert (told.code, told.out) == (2, "")
     assert told.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A back end that cannot be used gives way to the CPU, with one notice."""
+"""A backend that cannot be used gives way to the CPU, with one notice."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_cpus():
 READERS = [
     parse.nvidia_smi, parse.nvidia_smi_cuda, parse.nvcc, parse.rocminfo, parse.rocm_smi, parse.hipcc,
     parse.system_profiler, parse.vulkaninfo, parse.sycl_ls, parse.icpx, parse.clinfo, parse.npu_smi,
-    parse.cpuinfo, parse.meminfo,
+    parse.cpuinfo,
 ]  # fmt: skip
 TEXTS = [path.read_text(encoding="utf-8") for path in sorted(DATA.iterdir())]
 

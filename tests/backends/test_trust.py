@@ -1,4 +1,4 @@
-"""Code that somebody else may have put where back ends lie is not loaded unasked."""
+"""Code that somebody else may have put where backends lie is not loaded unasked."""
 
 from __future__ import annotations
 

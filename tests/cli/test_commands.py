@@ -124,7 +124,15 @@ def test_verbose_prints_a_timing_table_on_stderr(cli, model, recording):
 
 
 def test_the_language_is_told_to_the_model(cli, model, recording):
-    assert cli("transcribe", *model, "--language", "de", recording).code == 0
+    def said(*options: str) -> str:
+        done = cli("transcribe", *model, "-f", "json", *options, recording)
+        assert done.code == 0
+        return json.loads(done.out)
+
+    german, english, none = said("--language", "de"), said("--language", "English"), said()
+    assert (german["language"], english["language"], none["language"]) == ("German", "English", None)
+    # The random model answers each prompt in its own way: another one reached it.
+    assert len({german["text"], english["text"], none["text"]}) == 3
 
 
 # ---- bad recordings ------------------------------------------------------------------------------

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 
 import pytest
+
+from gemma_audio_cli.config import HELP, NAMES
 
 
 @pytest.fixture
@@ -32,7 +35,12 @@ def test_a_setting_goes_in_and_comes_out(cli, env, tmp_path):
     [
         ("langauge", "German", "did you mean language"),
         ("threads", "few", "whole number"),
+        ("threads", "999999", "at most 512"),
         ("backend", "cudda", "cuda"),
+        ("gpu_layers", "most", "auto or a number"),
+        ("vad", "maybe", "true or false"),
+        ("vad_threshold", "4", "0.05 to 0.95"),
+        ("language", "12", "no language"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_changes_nothing(cli, env, tmp_path, name, value, part):
@@ -101,3 +109,120 @@ def test_the_threshold_of_speech_can_be_set(cli, env):
     assert cli("config", "set", "vad_threshold", "0.4", env=env).code == 0
     assert json.loads(cli("config", "show", "--json", env=env).out)["vad_threshold"] == 0.4
     assert cli("config", "set", "vad_threshold", "4", env=env).code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("model", "e2b", "models pull e2b"),
+        ("model", "nothing.gguf", "no model file nothing.gguf; check --model, or model in the settings"),
+        ("model", "words.gguf", "not a GGUF file"),
+        ("mmproj", "words.gguf", "not a GGUF file"),
+        ("mmproj", "text.gguf", "a projector's is clip"),
+        ("backend", "vulkan", "backends build vulkan"),
+        ("device", "CUDA7", "no device CUDA7; this build has CPU"),
+        ("microphone", "such a one is not there", "microphone"),
+    ],
+)
+def test_what_would_fail_later_is_not_set(cli, env, tmp_path, demo_model, name, value, part):
+    (tmp_path / "words.gguf").write_text("words")
+    (tmp_path / "mmproj-words.gguf").write_text("words")
+    (tmp_path / "text.gguf").write_bytes(demo_model.text.read_bytes())
+    result = cli("config", "set", name, value, env=env)
+    assert result.code in (2, 3)
+    assert part in result.err
+    assert result.err.count("\n") == 1
+    assert not (tmp_path / "config" / "config.toml").exists()
+
+
+def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_path, demo_model, recording):
+    chosen = {
+        "mmproj": demo_model.mmproj,
+        "model": demo_model.text,
+        "language": "de",
+        "threads": 1,
+        "backend": "CPU",
+        "device": "CPU",
+        "gpu_layers": 3,
+        "vad": "no",
+        "vad_threshold": 0.3,
+    }
+    env |= {"GEMMA_AUDIO_VAD": "", "GEMMA_AUDIO_THREADS": ""}  # empty: not set
+    for name, value in chosen.items():
+        done = cli("config", "set", name, value, env=env)
+        assert (done.code, done.err) == (0, ""), name
+    assert set(chosen) | {"microphone"} == set(NAMES), "a microphone: test_doctor.py, beside a sound library"
+    assert json.loads(cli("config", "show", "--json", env=env).out) == {
+        "model": str(demo_model.text),
+        "mmproj": str(demo_model.mmproj),
+        "language": "de",
+        "microphone": None,
+        "threads": 1,
+        "backend": "cpu",
+        "device": "CPU",
+        "gpu_layers": "3",
+        "vad": False,
+        "vad_threshold": 0.3,
+    }
+    assert cli("transcribe", recording, env=env).code == 0
+
+
+def test_a_wrong_setting_does_not_keep_another_from_being_set(cli, env, tmp_path):
+    (tmp_path / "config").mkdir()
+    path = tmp_path / "config" / "config.toml"
+    path.write_text('threads = "many"\ngpu_layers = "most"\n')
+    env |= {"GEMMA_AUDIO_THREADS": ""}
+    first = cli("config", "set", "threads", "2", env=env)
+    assert first.code == 0
+    assert "gpu_layers takes auto or a number" in first.err
+    second = cli("config", "set", "gpu_layers", "auto", env=env)
+    assert (second.code, second.err) == (0, "")
+    assert path.read_text() == 'threads = 2\ngpu_layers = "auto"\n'
+
+
+def test_a_variable_that_wins_over_what_is_set_is_told(cli, env):
+    done = cli("config", "set", "language", "German", env=env | {"GEMMA_AUDIO_LANGUAGE": "French"})
+    assert done.code == 0
+    assert "GEMMA_AUDIO_LANGUAGE is set and wins" in done.err
+
+
+def test_help_names_every_setting(cli):
+    text = cli("config", "--help").out
+    for name, meaning in HELP.items():
+        assert re.search(rf"^ +{name} +{re.escape(meaning)}$", text, flags=re.M), name
+
+
+@pytest.mark.parametrize(
+    ("flags", "variable", "file", "searched"),
+    [
+        ((), "", "", True),
+        ((), "", "vad = false", False),
+        ((), "1", "vad = false", True),
+        ((), "off", "vad = true", False),
+        (("--vad",), "0", "vad = false", True),
+        (("--no-vad",), "1", "vad = true", False),
+    ],
+)
+@pytest.mark.parametrize("command", [("transcribe",), ("ask", "What?")])
+def test_vad_is_a_setting_like_the_others(
+    cli, env, tmp_path, recording, command, flags, variable, file, searched
+):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text(file)
+    env |= {"GEMMA_AUDIO_VAD": variable}
+    told = cli(*command, "-m", "demo", *flags, recording, env=env).err
+    assert ("no speech was heard" in told) == searched
+
+
+def test_doctor_tells_settings_and_what_is_wrong_with_them(cli, env):
+    env |= {"GEMMA_AUDIO_VAD": "0", "GEMMA_AUDIO_VAD_THRESHOLD": "7"}
+    settings = json.loads(cli("doctor", "--json", env=env).out)["settings"]
+    assert settings["set"]["vad"] is False
+    assert "GEMMA_AUDIO_VAD" not in settings["other_variables"]
+    assert "GEMMA_AUDIO_VAD_THRESHOLD must be a number" in settings["warnings"][0]
+
+
+def test_an_impossible_number_of_threads_is_one_line(cli, env, recording):
+    done = cli("transcribe", "-m", "demo", "-t", 999_999, recording, env=env)
+    assert (done.code, done.out) == (3, "")
+    assert "at most 512" in done.err.splitlines()[-1]

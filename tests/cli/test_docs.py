@@ -45,10 +45,14 @@ def test_the_two_commands_are_there():
 
 def test_exit_codes_are_documented_alike(cli):
     help_text = " ".join(cli("--help").out.split())
-    for code, words in re.findall(r"\| `(\d+)` \| ([^|]+?) \|", README):
+    documented = re.findall(r"\| `(\d+)` \| ([^|]+?) \|", README)
+    assert documented
+    for code, words in documented:
         assert f"{code} {words}" in help_text
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert targets
+    for target in targets:
         assert (ROOT / target).exists(), target

@@ -136,7 +136,7 @@ def commands(name: str) -> dict[str, tuple[list[str], dict[str, str]]]:
         "no such model": (["transcribe", "-m", f"{name}.gguf", "other.wav"], {}),
         "no such command": ([name], {}),
         "no such option": (["transcribe", f"--{name}", "other.wav"], {}),
-        "a back end": (["transcribe", *demo, "--backend", name, "other.wav"], {}),
+        "a backend": (["transcribe", *demo, "--backend", name, "other.wav"], {}),
         "a language": (["transcribe", *demo, "-l", name, "other.wav"], {}),
         "models show": (["models", "show", name], {}),
         "models show --json": (["models", "show", name, "--json"], {}),

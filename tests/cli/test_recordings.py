@@ -19,6 +19,9 @@ import pytest
 import soundfile
 import soxr
 
+from gemma_audio_cli import RecordingStarted, SegmentDone, transcribe_many
+from gemma_audio_cli.output.as_json import segment_as_dict
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "gemma_audio_cli" / "demo" / "sample.wav"
 DIGITS = (ROOT / "gemma_audio_cli" / "demo" / "sample.txt").read_text().strip()
@@ -103,8 +106,8 @@ def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def transcripts(tmp_path_factory) -> dict[tuple[str, str, str], dict]:
-    """What one run makes of all of MATRIX."""
+def recordings(tmp_path_factory) -> tuple[Path, dict[tuple[str, str, str], str]]:
+    """A folder with all of MATRIX, and the name of each without its extension."""
     folder = tmp_path_factory.mktemp("matrix")
     voice = spoken(RATE)
     sounds = {"short": voice, "long": np.concatenate([voice, quiet(3.0, RATE), voice])}
@@ -119,7 +122,14 @@ def transcripts(tmp_path_factory) -> dict[tuple[str, str, str], dict]:
             soundfile.write(path, sound[:, order], RATE, format="OGG", subtype="VORBIS")
         else:
             encode(path, codec, form, {"": sound}, layout)
-    files = sorted(path.name for path in folder.iterdir())
+    return folder, names
+
+
+@pytest.fixture(scope="session")
+def transcripts(recordings) -> dict[tuple[str, str, str], dict]:
+    """What one run makes of all of MATRIX."""
+    folder, names = recordings
+    files = sorted(path.name for path in folder.iterdir() if path.is_file())
     done = run(folder, "transcribe", "-q", "-m", "demo", "-f", "json", "-o", "out/", *files)
     assert (done.returncode, done.stderr) == (0, "")
     return {key: json.loads((folder / "out" / f"{name}.json").read_text()) for key, name in names.items()}
@@ -133,6 +143,19 @@ def test_every_container_mono_stereo_and_surround(transcripts, layout, suffix, l
     assert found["duration"] == pytest.approx(4.14 if length == "short" else 11.28, abs=0.1)
     if length == "long":
         assert found["segments"][1]["start"] == pytest.approx(7.0, abs=0.5)
+
+
+def test_python_gives_what_the_command_gives(recordings, transcripts):
+    folder, names = recordings
+    files = {next(folder.glob(f"{name}.*")): key for key, name in names.items()}
+    found: dict[str, list[dict]] = {}
+    for event in transcribe_many(sorted(files), model="demo"):
+        if isinstance(event, RecordingStarted):
+            found[event.recording.file] = []
+        elif isinstance(event, SegmentDone) and not event.segment.empty:
+            found[event.recording.file].append(segment_as_dict(event.segment))
+    assert len(found) == len(MATRIX)
+    assert found == {str(path): transcripts[key]["segments"] for path, key in files.items()}
 
 
 def test_the_first_recording_of_a_run_may_have_two_channels_and_several_windows(cli, tmp_path):

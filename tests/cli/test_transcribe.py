@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from gemma_audio_cli.formatting import hms
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "gemma_audio_cli" / "demo" / "sample.wav"
@@ -302,3 +306,44 @@ def test_a_disk_that_fills_up_loses_nothing_done(cli, tmp_path):
         assert 0 < len(kept) < 6
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "language"),
+    [
+        ((), "", None),
+        (("--language", "de"), "", "German"),
+        ((), "de", "German"),
+        (("--prompt", "Write down what is said."), "", None),
+        (("--prompt", "Write down what is said."), "de", None),
+    ],
+)
+def test_the_language_in_json_is_what_the_model_was_told(cli, options, variable, language):
+    env = {"GEMMA_AUDIO_LANGUAGE": variable}
+    done = cli("transcribe", "-m", "demo", "-f", "json", *options, SAMPLE, env=env)
+    assert json.loads(done.out)["language"] == language
+
+
+@posix
+def test_the_bar_tells_how_long_it_will_take(tmp_path, environment):
+    for number in range(4):
+        write(tmp_path / f"{number}.wav", quiet(1.0), spoken(), quiet(1.0))
+    whole = 4 * (2.0 + len(spoken()) / 16_000)
+    ours, theirs = os.openpty()
+    command = ["transcribe", "-m", "demo", "-o", "out/", *(f"{number}.wav" for number in range(4))]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gemma_audio_cli", *command], cwd=tmp_path, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=theirs,
+        env=environment | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "150"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    with suppress(OSError):  # the other end is closed
+        while data := os.read(ours, 65_536):
+            seen += data
+    os.close(ours)
+    assert child.wait(60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert re.search(rf"0:00:\d\d/{hms(whole)} +\d+\.\d × real time +0:\d\d:\d\d left", text), text
+    # Silence was done too: nothing is left at the end.
+    assert f"4 files, {hms(whole)} of sound" in text

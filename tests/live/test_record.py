@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from gemma_audio_cli.audio.source import open_source
+from gemma_audio_cli.audio.read.source import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "gemma_audio_cli" / "demo" / "sample.wav"
@@ -203,8 +203,8 @@ def test_what_was_missed_while_stopped_is_told(listen, tmp_path):
 def test_a_machine_that_slept_is_noticed(virtual_microphone, tmp_path):
     # No test can make this machine sleep: the clock that counts sleep is moved against the one that does not.
     program = (
-        "from gemma_audio_cli.audio.capture import Capture\n"
-        "from gemma_audio_cli.audio.devices import choose_device\n"
+        "from gemma_audio_cli.audio.capture.capture import Capture\n"
+        "from gemma_audio_cli.audio.capture.devices import choose_device\n"
         "capture = Capture(choose_device(None))\n"
         "print(capture.trouble())\n"
         "capture.started -= 100\n"
@@ -223,8 +223,8 @@ def test_a_machine_that_slept_is_noticed(virtual_microphone, tmp_path):
     [
         (["out.mp3"], 2, ".wav, .flac or .ogg"),
         (["there.wav"], 2, "--overwrite"),
-        (["out.wav", "--device", "nosuch"], 2, "there are: "),
-        (["out.wav", "--device", "u"], 2, "give the number"),
+        (["out.wav", "--microphone", "nosuch"], 2, "there are: "),
+        (["out.wav", "--microphone", "u"], 2, "give the number"),
         (["out.wav", "--rate", "1"], 2, "from 8000"),
         (["out.wav", "--seconds", "-1"], 2, "--seconds"),
         (["nowhere/out.wav"], 1, "No such file or directory"),

@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType
 
 from gemma_audio_cli import Engine, errors
 from gemma_audio_cli.cli.models_progress import verifying
-from gemma_audio_cli.engine.data import EngineOptions, Input, SessionOptions
+from gemma_audio_cli.engine.structs import EngineOptions, Input, SessionOptions
 from gemma_audio_cli.models.inspect import inspect
 from gemma_audio_cli.models.resolve import ModelPair, resolve
 from tests.models.rewrite import Part, Value, rewrite, tokens_of

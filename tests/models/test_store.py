@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gemma_audio_cli.memory import Memory
 from gemma_audio_cli.models import names, store
 from tests.models.hub import ALT, E2B, E4B
 
@@ -70,7 +71,7 @@ def test_the_largest_that_fits_is_the_best(here, monkeypatch):
     for repository, label in ((E2B, "E2B"), (E4B, "E4B"), ("ggml-org/gemma-4-12B-it-GGUF", "12B")):
         put(here, repository, f"gemma-4-{label}-it-Q4_0.gguf", f"mmproj-gemma-4-{label}-it-bf16.gguf")
     for memory, alias in ((None, "12b"), (16e9, "12b"), (6e9, "e4b"), (3e9, "e2b"), (1e9, "e2b")):
-        monkeypatch.setattr("gemma_audio_cli.models.memory.total_memory", lambda memory=memory: memory)
+        monkeypatch.setattr("gemma_audio_cli.memory.memory", lambda total=memory: Memory(total, None))
         best = store.best()
         assert best is not None
         assert best.alias == alias, memory

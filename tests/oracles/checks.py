@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gemma_audio_cli.engine._binding import native
-from gemma_audio_cli.engine.data import Input, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.structs import Input, SessionOptions
 
 FloatArray = npt.NDArray[np.float32]
 

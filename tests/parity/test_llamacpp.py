@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from oracles import checks, goldens
 from oracles.apart import LlamaCpp, OracleError
 
-from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.structs import EngineOptions, SessionOptions
 from make_random_model import make_pair
 
 pytestmark = pytest.mark.parity

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from oracles import checks
 
 from export_gguf import export_pair
-from gemma_audio_cli.engine.data import EngineOptions, SessionOptions
 from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.structs import EngineOptions, SessionOptions
 
 torch = pytest.importorskip("torch", reason="needs the parity extra (torch)")
 pytest.importorskip("transformers", reason="needs the parity extra (transformers)")

@@ -1,0 +1,39 @@
+"""How answers are decoded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from gemma_audio_cli.decoding.guards import GuardOptions
+from gemma_audio_cli.engine.structs import SamplerOptions
+from gemma_audio_cli.sound import MAX_CLIP_SECONDS
+
+DEFAULT_SLOTS = 4
+"""Decoding four windows takes little longer than one: a step reads the same weights."""
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How answers are decoded."""
+
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    """Greedy unless told otherwise: what transcription wants."""
+    tokens_per_second: float = 12.0
+    """Budget of a transcript; quick speech needs about five tokens a second."""
+    min_tokens: int = 32
+    """Every transcript may be that long, however short the window."""
+    max_tokens: int = 512
+    """Budget of an answer to a question."""
+    slots: int = DEFAULT_SLOTS
+    """Windows decoded at once."""
+    max_seconds: float = MAX_CLIP_SECONDS
+    """Longest window that will be given."""
+    guards: GuardOptions = field(default_factory=GuardOptions)
+    """When a transcript is bad, and what to try then."""
+    ignore_end: bool = False
+    """Write the whole budget, past the end token, as benchmarks do: all engines then do the same work."""
+
+    def budget(self, seconds: float) -> int:
+        """Tokens a transcript of so many seconds may have."""
+        return self.min_tokens + math.ceil(self.tokens_per_second * seconds)

@@ -1,0 +1,247 @@
+"""One engine at work: windows to segments, utterances while they are spoken, questions to answers.
+
+    windows ──► Scheduler ──► Segment          utterances ──► Incremental          clips ──► Answer
+
+What all of them share is here: the prompt, the size of the K/V caches, and what happens when the device
+fails while computing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from gemma_audio_cli.audio.segment.windows import Window
+from gemma_audio_cli.decoding import prompt
+from gemma_audio_cli.decoding.guards import judged
+from gemma_audio_cli.decoding.incremental import Incremental
+from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.scheduler import Delta, Result, Scheduler, Tag
+from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
+from gemma_audio_cli.engine.audio_stream import AudioStream, encode
+from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.structs import SessionOptions, cache_size, clip_positions
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, ModelError, Notice, TooLongError, no_notice
+from gemma_audio_cli.transcript import Answer, Segment
+
+FallBack = Callable[[Engine, Exception], Engine | None]
+"""Another engine in place of one whose device failed, which it closes; None: there is no other."""
+OnText = Callable[[str], None]
+
+
+class Transcriber:
+    """Transcribes windows and answers questions with one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: DecodeOptions | None = None,
+        *,
+        notice: Notice | None = None,
+        fall_back: FallBack | None = None,
+    ) -> None:
+        """`notice` is told, in one line, what is odd but no reason to stop. `fall_back` gives another engine
+        when this one's device fails; what was under way is done again on it.
+        """
+        if engine.info.projector == "none":
+            raise ModelError("the model was opened without its audio projector; name it with --mmproj")
+        self.engine = engine
+        self.options = options or DecodeOptions()
+        self._notice = notice or no_notice
+        self._noticed: set[str] = set()
+        self._fall_back = fall_back
+        self._scheduler: tuple[str, Scheduler] | None = None  # of transcripts, and their instruction
+        self._asked: tuple[int, SequenceDecoder] | None = None  # of questions, and its positions
+
+    def transcribe(
+        self,
+        windows: Iterable[Window],
+        *,
+        language: str | None = None,
+        silence_peak: float = 1e-4,
+        on_text: OnText | None = None,
+    ) -> Iterator[Segment]:
+        """A Segment for each window of one recording, in order; see `transcribe_many`."""
+        tagged = ((None, window) for window in windows)
+        found = self.transcribe_many(
+            tagged, prompt.transcription(language), silence_peak=silence_peak, stream=on_text is not None
+        )
+        for item in found:
+            if isinstance(item, Result):
+                yield item.segment
+            elif on_text is not None:
+                on_text(item.text)
+
+    def transcribe_many(
+        self,
+        windows: Iterable[tuple[Tag, Window]],
+        instruction: str,
+        *,
+        silence_peak: float = 1e-4,
+        stream: bool = False,
+    ) -> Iterator[Delta[Tag] | Result[Tag]]:
+        """A Result for each window of any number of recordings, in order, several at once; each tag comes
+        back with its result. With `stream` the earliest unfinished one's text comes in Deltas before.
+        """
+        return self._schedule(instruction).run(windows, silence_peak=silence_peak, stream=stream)
+
+    def incremental(self, instruction: str, *, answer: bool = False, step_tokens: int = 13) -> Incremental:
+        """Understands utterances up to `max_seconds` long while they are spoken.
+
+        `answer`: the instruction is a question, and its answer may be as long as one.
+        """
+        options = self.options
+        budget = (lambda _seconds: options.max_tokens) if answer else options.budget
+        (decoder,) = self._decoders(instruction, 1, budget(options.max_seconds))
+        return Incremental(decoder, budget, step_tokens=step_tokens)
+
+    def segment(self, window: Window, reply: Reply, decoder: SequenceDecoder, *, again: bool) -> Segment:
+        """The reply to a window as a segment. Where it went wrong and `again`, `decoder` tries once more."""
+        attempt = judged(reply, self.options.guards)
+        if attempt.good or not again or not self.options.guards.tries_again:
+            return Result(None, window, attempt).segment
+        return Scheduler([decoder], self.options).retry(window, attempt).segment
+
+    def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
+        """The answer to a question about all the windows, given to the model in order, each as one clip. Of
+        nothing nothing is said: the answer is empty.
+        """
+        for item in self.answer(question, windows):
+            if isinstance(item, Answer):
+                return item
+            if on_text is not None:
+                on_text(item)
+        raise AssertionError("an answer ends with an Answer")
+
+    def answer(self, question: str, windows: Iterable[Window]) -> Iterator[str | Answer]:
+        """As `ask`, in pieces of text as it is decoded; the Answer comes last."""
+        windows, heard, shown = iter(windows), list[Window](), False
+
+        def remembered() -> Iterator[Window]:
+            for window in windows:
+                heard.append(window)
+                yield window
+
+        try:
+            for item in self._answer(question, remembered()):
+                shown = True
+                yield item
+        except DEVICE_FAILURES as error:
+            # What a person has seen of an answer cannot be taken back.
+            if shown or self.replace_engine(error) is None:
+                raise
+        else:
+            return
+        yield from self._answer(question, chain(heard, windows))
+
+    def close(self) -> None:
+        """Free the K/V caches; the engine stays open."""
+        if self._scheduler is not None:
+            self._scheduler[1].decoders[0].session.close()
+            self._scheduler = None
+        if self._asked is not None:
+            self._asked[1].session.close()
+            self._asked = None
+
+    def replace_engine(self, error: EngineError) -> Engine | None:
+        """Another engine after the device of this one failed; its sessions are gone with it."""
+        other = self._fall_back(self.engine, error) if self._fall_back is not None else None
+        if other is not None:
+            self.engine, self._asked = other, None
+        return other
+
+    # -- steps --
+
+    def _prompt(self, instruction: str, clips: int) -> prompt.Prompt:
+        built = prompt.build(self.engine, instruction, clips)
+        if built.notice and built.notice not in self._noticed:
+            self._noticed.add(built.notice)
+            self._notice(built.notice)
+        return built
+
+    def _decoders(self, instruction: str, slots: int, budget: int) -> list[SequenceDecoder]:
+        """Sequences of a new session, each large enough for the longest clip and its answer."""
+        built = self._prompt(instruction, 1)
+        positions = built.positions(clip_positions(self.options.max_seconds), budget)
+        size = cache_size(positions, self.engine.info.n_ctx_train)
+        session = self.engine.session(SessionOptions(n_ctx=size, n_seq=slots))
+        return [
+            SequenceDecoder(self.engine, session, built, self.options.guards, seq) for seq in range(slots)
+        ]
+
+    def _schedule(self, instruction: str) -> Scheduler:
+        """The scheduler for this instruction: the present one where it is the same."""
+        known = self._scheduler
+        if known is not None and known[0] == instruction and known[1].decoders[0].engine is self.engine:
+            return known[1]
+        if known is not None:
+            known[1].decoders[0].session.close()
+            self._scheduler = None
+        budget = self.options.budget(self.options.max_seconds)
+
+        def open_decoders() -> list[SequenceDecoder]:
+            return self._decoders(instruction, self.options.slots, budget)
+
+        def recover(error: EngineError) -> list[SequenceDecoder]:
+            if self.replace_engine(error) is None:
+                raise error
+            return open_decoders()
+
+        try:
+            decoders = open_decoders()
+        except DEVICE_FAILURES as error:
+            decoders = recover(error)
+        scheduler = Scheduler(decoders, self.options, recover)
+        self._scheduler = (instruction, scheduler)
+        return scheduler
+
+    # -- questions --
+
+    def _answer(self, question: str, windows: Iterable[Window]) -> Iterator[str | Answer]:
+        clips: list[AudioStream] = []
+        try:
+            for window in windows:
+                clips += encode(self.engine, [window.samples])
+                self._check_room(sum(map(len, clips)) + self.options.max_tokens)
+            clips = [clip for clip in clips if len(clip)]
+            if not clips:  # too short to hear anything in: an answer would be made up
+                yield Answer("", 0, None, True)
+                return
+            built = self._prompt(question, len(clips))
+            decoder = self._asking(built, built.positions(sum(map(len, clips)), self.options.max_tokens))
+            decoder.reset()
+            decoder.begin(built.sound(clips), budget=self.options.max_tokens, sampler=self.options.sampler)
+        finally:
+            for clip in clips:
+                clip.close()
+        shown = 0
+        while decoder.running or len(decoder.text) > shown:
+            if len(decoder.text) > shown:
+                yield decoder.text[shown:]
+                shown = len(decoder.text)
+            decode([decoder], pause=lambda: True)
+        reply = decoder.reply()
+        attempt = judged(reply, self.options.guards)
+        flags = tuple(sorted(attempt.flags))
+        yield Answer(reply.text, len(reply.tokens), reply.logprob, reply.complete, flags)
+
+    def _check_room(self, positions: int) -> None:
+        limit = self.engine.info.n_ctx_train
+        if positions > limit:
+            raise TooLongError(
+                f"{positions} positions are needed, the model has {limit}; give shorter recordings"
+            )
+
+    def _asking(self, built: prompt.Prompt, positions: int) -> SequenceDecoder:
+        """A sequence that holds so many positions: in the present session where it is large enough."""
+        self._check_room(positions)
+        known = self._asked
+        if known is None or known[0] < positions:
+            self.close()
+            size = cache_size(positions, self.engine.info.n_ctx_train)
+            session = self.engine.session(SessionOptions(n_ctx=size))
+        else:
+            size, session = known[0], known[1].session
+        decoder = SequenceDecoder(self.engine, session, built, self.options.guards)
+        self._asked = (size, decoder)
+        return decoder

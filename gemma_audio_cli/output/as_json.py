@@ -1,0 +1,55 @@
+"""Results as JSON: schema gemma-audio/transcript/1, of which docs/OUTPUT.md is the contract.
+
+    Segment, Transcript ──► dictionaries ──► text
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gemma_audio_cli.transcript import FLAG_UNRELIABLE, Segment, Transcript
+
+SCHEMA = "gemma-audio/transcript/1"
+
+
+def segment_as_dict(segment: Segment) -> dict[str, Any]:
+    """Times to the millisecond, and no infinities, which JSON has not. One that is not reliable says so in
+    one word more.
+    """
+    flags = list(segment.flags)
+    if not segment.reliable and FLAG_UNRELIABLE not in flags:
+        flags.append(FLAG_UNRELIABLE)
+    value: dict[str, Any] = {
+        "start": round(float(segment.start), 3),
+        "end": round(float(max(segment.start, segment.end)), 3),
+        "text": segment.text,
+        "channel": segment.channel,
+        "avg_logprob": _finite(segment.logprob),
+        "flags": flags,
+    }
+    if segment.translation is not None:
+        value["translation"] = segment.translation
+    return value
+
+
+def transcript_as_dict(transcript: Transcript) -> dict[str, Any]:
+    """The object of a .json file."""
+    value: dict[str, Any] = {
+        "schema": SCHEMA,
+        "file": transcript.file,
+        "duration": None if transcript.duration is None else round(transcript.duration, 3),
+        "language": transcript.language,
+        "model": transcript.model,
+        "text": transcript.text,
+        "segments": [segment_as_dict(segment) for segment in transcript.segments],
+    }
+    if transcript.error:
+        value["error"] = transcript.error
+    return value
+
+
+def _finite(value: float | None) -> float | None:
+    # Two digits: matrix kernels add up in another order for another number of windows at once, which shows in
+    # the seventh digit. Rounded finely, a resumed run would now and then differ from an uninterrupted one.
+    return round(value, 2) + 0.0 if value is not None and math.isfinite(value) else None  # 0.0, not -0.0

@@ -1,0 +1,74 @@
+"""What happens while recordings are worked on, in order, one recording after the other.
+
+RecordingStarted  (TextDelta ... SegmentDone) ...  RecordingDone       transcribe
+RecordingStarted  TextDelta ...  AnswerDone  RecordingDone             ask
+RecordingStarted  ListeningStarted  (Partial ... Final) ...  RecordingDone        live
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gemma_audio_cli.errors import InputError
+from gemma_audio_cli.transcript import Answer, Final, Partial, Recording, Segment
+
+
+@dataclass(frozen=True)
+class RecordingStarted:
+    """The results of this recording come next."""
+
+    recording: Recording
+
+
+@dataclass(frozen=True)
+class ListeningStarted:
+    """The model is there: what is said from now on is understood while it is spoken."""
+
+    recording: Recording
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More text of the window or answer that is being decoded: for who watches it grow.
+
+    A window that is tried again has shown its first try; the text that counts is the segment's.
+    """
+
+    recording: Recording
+    text: str
+
+
+@dataclass(frozen=True)
+class SegmentDone:
+    """A window is decoded. Its text may be empty."""
+
+    recording: Recording
+    segment: Segment
+
+
+@dataclass(frozen=True)
+class AnswerDone:
+    """A question is answered."""
+
+    recording: Recording
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class RecordingDone:
+    """All of a recording is done, or as much as could be."""
+
+    recording: Recording
+    duration: float
+    """Seconds that were read."""
+    error: InputError | None = None
+    """What ended it before its end; what came before it counts."""
+    interrupted: bool = False
+    """`stop` ended it before its end."""
+    heard: bool = True
+    """False: nowhere in it was anything said."""
+
+
+TranscribeEvent = RecordingStarted | TextDelta | SegmentDone | RecordingDone
+AskEvent = RecordingStarted | TextDelta | AnswerDone | RecordingDone
+LiveEvent = RecordingStarted | ListeningStarted | Partial | Final | RecordingDone

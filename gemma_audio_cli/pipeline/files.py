@@ -1,0 +1,264 @@
+"""Many recordings, one after the other on the way in and on the way out, several windows at once in between.
+
+    recordings ──► source ──► windows ──► Transcriber (all recordings together) ──► events in order
+
+The windows of the next recordings are taken in while those of this one are decoded. Results come in the order
+of the recordings; one that fails is told when its turn comes, after the text of what could be heard.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from gemma_audio_cli.audio.read.source import Source, SourceOptions, display_name, open_source
+from gemma_audio_cli.audio.segment.level import odd_level
+from gemma_audio_cli.audio.segment.segmenter import channel_windows
+from gemma_audio_cli.audio.segment.windows import Window, windows
+from gemma_audio_cli.decoding.scheduler import Delta
+from gemma_audio_cli.errors import AudioError, InputError
+from gemma_audio_cli.pipeline.events import (
+    RecordingDone,
+    RecordingStarted,
+    SegmentDone,
+    TextDelta,
+    TranscribeEvent,
+)
+from gemma_audio_cli.pipeline.options import TranscribeOptions
+from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.sound import SAMPLE_RATE, Floats
+from gemma_audio_cli.transcript import Recording, Segment
+
+
+@dataclass(eq=False)
+class _RecordingJob:
+    """One recording on its way through."""
+
+    name: str
+    """As it was given."""
+    recording: Recording
+    started: bool = False
+    heard: bool = False
+    channels: tuple[int, ...] = ()
+    held: list[Segment] = field(default_factory=list)
+    """Segments of split channels, to be put in order of time at the end."""
+    odd_level: bool = False
+    """It has been told that its level is odd."""
+    seconds: float = 0.0
+    """How far it has been read, from its start."""
+    whole: bool = False
+    """It has been read to its end."""
+    failure: InputError | None = None
+
+
+_Tagged = tuple[tuple[_RecordingJob, int | None], Window]
+
+
+class _Incoming:
+    """The windows of all recordings, of which the first one has been taken already."""
+
+    def __init__(
+        self, first: _Tagged, rest: Generator[_Tagged, None, None], stop: Callable[[], None]
+    ) -> None:
+        """`stop` tells the windows, from any thread, that no more are wanted."""
+        self._first: _Tagged | None = first
+        self._rest = rest
+        self.stop = stop
+        self.close = rest.close
+
+    def __iter__(self) -> Iterator[_Tagged]:
+        return self
+
+    def __next__(self) -> _Tagged:
+        first, self._first = self._first, None
+        return next(self._rest) if first is None else first
+
+
+class Transcription:
+    """One run over many recordings."""
+
+    def __init__(
+        self, recognizer: Recognizer, recordings: Iterable[str], options: TranscribeOptions | None = None
+    ) -> None:
+        """`recordings` are paths, or "-" for standard input; each is asked for when its turn to be read
+        comes. Raises UsageError where the options make no sense.
+        """
+        self._recognizer, self._recordings = recognizer, recordings
+        self._options = options = options or TranscribeOptions()
+        self._instruction = options.instruction.text()
+        self._windows_options = options.cut.windows(recognizer.longest_window)
+        self._segmentation = options.cut.segmentation(recognizer.longest_window)
+        self._decode = replace(options.decode, max_seconds=self._windows_options.max_seconds)
+        self._jobs: deque[_RecordingJob] = deque()
+        self._source: Source | None = None
+        self._gone = False
+        self.stopping = False
+        """`stop` was called."""
+
+    def stop(self) -> None:
+        """Read nothing more; what is being decoded is finished. From any thread or signal handler."""
+        self.stopping = True
+
+    def events(self) -> Generator[TranscribeEvent, None, None]:
+        """All that happens, until all recordings are done."""
+        source = self._windows()
+        try:
+            first = next(source, None)  # before the model is opened: a bad file costs no model
+            if first is not None:
+                yield from self._transcribe(_Incoming(first, source, self._stop_reading))
+            while self._jobs:
+                yield from self._finish_first()
+        finally:
+            with suppress(ValueError):  # a thread that cannot be ended is still at it
+                source.close()
+
+    # -- in --
+
+    def _stop_reading(self) -> None:
+        """From any thread: no more windows are wanted."""
+        self._gone = True
+        source = self._source
+        if source is not None:
+            source.stop()
+
+    def _windows(self) -> Generator[_Tagged, None, None]:
+        options = self._options
+        for name in self._recordings:
+            if self.stopping or self._gone:
+                return
+            recording = Recording(
+                display_name(name),
+                language=options.instruction.told_language,
+                model=self._recognizer.model_name,
+                split_channels=options.source.split_channels,
+            )
+            job = _RecordingJob(name, recording)
+            self._jobs.append(job)
+            for track in self._tracks(job):
+                part = replace(options.source, track=track) if track else options.source
+                try:
+                    yield from self._read(job, part, int(track) if track else None)
+                except InputError as failure:
+                    job.failure = job.failure or failure
+                if self.stopping or self._gone:
+                    return
+            job.whole = job.failure is None
+
+    def _read(
+        self, job: _RecordingJob, options: SourceOptions, track: int | None
+    ) -> Generator[_Tagged, None, None]:
+        """The windows of a recording, or of one of its tracks."""
+        source = open_source(job.name, options, self._recognizer.notice, gone=lambda: self._gone)
+        try:
+            self._source = source
+            if self._gone:
+                source.stop()
+            job.channels = job.channels or source.channels
+            for channel, window in self._cut(source, self._measured(source, job)):
+                self._tell_level(job, window)
+                number = channel if track is None else track
+                yield (job, number), replace(window, start=window.start + source.start)
+                if self.stopping or self._gone:
+                    return
+        finally:
+            source.close()
+
+    def _tracks(self, job: _RecordingJob) -> list[str | None]:
+        """The tracks to hear, each on its own; None: the recording's usual one."""
+        if not self._options.all_tracks:
+            return [None]
+        try:
+            if job.name == "-":
+                raise AudioError(
+                    f"{job.recording.file}: --all-tracks reads a file once for each track; "
+                    "save standard input to a file first"
+                )
+            with open_source(job.name, self._options.source) as source:
+                tracks = source.tracks
+        except InputError as failure:
+            job.failure = failure
+            return []
+        for track in tracks:
+            if not track.codec:
+                self._recognizer.notice(
+                    f"{job.recording.file}: no decoder knows audio track {track}; it is left out"
+                )
+        usable = [track for track in tracks if track.codec]
+        if len(usable) < 2:
+            return [None]
+        labels = {track.number: track.label for track in usable}
+        job.recording = replace(job.recording, split_channels=True, labels=labels)
+        job.channels = tuple(labels)
+        return [str(track.number) for track in usable]
+
+    def _tell_level(self, job: _RecordingJob, window: Window) -> None:
+        """Once a recording: its level is odd."""
+        odd = None if job.odd_level or window.gain == 1.0 else odd_level(job.recording.file, window)
+        if odd:
+            job.odd_level = True
+            self._recognizer.notice(odd)
+
+    @staticmethod
+    def _measured(source: Source, job: _RecordingJob) -> Iterator[Floats]:
+        """The blocks of a source, counted for `job` as they go by."""
+        n = 0
+        for block in source.blocks():
+            n += len(block)
+            job.seconds = max(job.seconds, source.start + n / SAMPLE_RATE)
+            yield block
+
+    def _cut(self, source: Source, blocks: Iterator[Floats]) -> Iterator[tuple[int | None, Window]]:
+        """Windows with the channel they are of."""
+        if self._segmentation is None:
+            return ((None, window) for window in windows(blocks, self._windows_options))
+        return channel_windows(blocks, source.channels, self._segmentation)
+
+    # -- out --
+
+    def _transcribe(self, found: _Incoming) -> Iterator[TranscribeEvent]:
+        transcriber = self._recognizer.transcriber(self._decode)
+        results = transcriber.transcribe_many(
+            found,
+            self._instruction,
+            silence_peak=self._windows_options.silence_peak,
+            # Text and translation are told apart at the end only.
+            stream=self._options.stream and self._options.instruction.translate_to is None,
+        )
+        for item in results:
+            job, channel = item.tag
+            while self._jobs[0] is not job:  # what stands before this recording is done
+                yield from self._finish_first()
+            yield from self._start(job)
+            if isinstance(item, Delta):
+                yield TextDelta(job.recording, item.text)
+            else:
+                segment = self._options.instruction.parts(item.segment)
+                yield from self._segment(job, replace(segment, channel=channel))
+
+    def _segment(self, job: _RecordingJob, segment: Segment) -> Iterator[TranscribeEvent]:
+        job.heard = job.heard or bool(segment.text)
+        if job.channels:
+            job.held.append(segment)
+        else:
+            yield SegmentDone(job.recording, segment)
+
+    def _start(self, job: _RecordingJob) -> Iterator[TranscribeEvent]:
+        if not job.started:
+            job.started = True
+            yield RecordingStarted(job.recording)
+
+    def _finish_first(self) -> Iterator[TranscribeEvent]:
+        """The first recording's turn is over."""
+        job = self._jobs.popleft()
+        yield from self._start(job)
+        for segment in sorted(job.held, key=lambda s: (s.start, s.channel or 0)):
+            yield SegmentDone(job.recording, segment)
+        yield RecordingDone(
+            job.recording,
+            job.seconds,
+            job.failure,
+            interrupted=not job.whole and job.failure is None,
+            heard=job.heard,
+        )

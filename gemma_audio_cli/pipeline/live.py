@@ -1,0 +1,125 @@
+"""A live stream becomes text while it is spoken: ingest in its thread, the model in the caller's.
+
+LiveSource ──► AudioIngest ──► SpeechQueue ──► Listener ──► Partial ... Final
+     └──► taps: a recorder, a level meter
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+
+from gemma_audio_cli.audio.capture.ingest import AudioIngest, Tap
+from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue
+from gemma_audio_cli.audio.capture.stream import LiveSource
+from gemma_audio_cli.audio.segment.utterances import Utterances, all_speech, live_cut
+from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.errors import InputError, UsageError
+from gemma_audio_cli.pipeline.events import ListeningStarted, LiveEvent, RecordingDone, RecordingStarted
+from gemma_audio_cli.pipeline.listener import Listener, ListenOptions
+from gemma_audio_cli.pipeline.options import InstructionOptions, with_threshold
+from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.transcript import Final, Recording
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """How a stream is heard."""
+
+    instruction: InstructionOptions = field(default_factory=InstructionOptions)
+    answer: bool = False
+    """The instruction is a question; it is answered about each utterance."""
+    pause: float = 0.6
+    """Seconds of silence that end an utterance."""
+    window: float | None = None
+    """Seconds of the longest utterance; None: what the model hears well."""
+    threshold: float | None = None
+    """The probability from which on sound is speech; None: 0.5."""
+
+
+class LiveTranscription:
+    """One stream, from its first sound to its last word. Close it in any case."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        source: LiveSource,
+        speech_queue: SpeechQueue,
+        options: LiveOptions | None = None,
+        *,
+        taps: Iterable[Tap] = (),
+        gate: Callable[[], bool] | None = None,
+    ) -> None:
+        """`source` is open. `taps` are told every block that counts, first. `gate`: sound counts only while
+        it answers True, all of it is speech, and an utterance ends where it no longer does (push to talk).
+        """
+        options = options or LiveOptions()
+        self._recognizer, self._source, self._queue = recognizer, source, speech_queue
+        self._window = options.window or recognizer.longest_window
+        try:
+            cut = with_threshold(live_cut(options.pause, self._window), options.threshold)
+        except ValueError as error:
+            raise UsageError(f"--pause, --window: {error}") from None
+        self._listen = ListenOptions(answer=options.answer, partials=not options.answer)
+        self._instruction = options.instruction
+        self._ingest = AudioIngest(
+            source.blocks(), Utterances(cut, all_speech if gate else None), speech_queue, taps=taps, gate=gate
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Sound that counted so far."""
+        return self._ingest.seconds
+
+    @property
+    def in_speech(self) -> bool:
+        """Is someone speaking just now?"""
+        return self._ingest.in_speech
+
+    @property
+    def behind(self) -> float:
+        """Seconds of speech that wait to be understood."""
+        return self._queue.seconds
+
+    def start(self) -> None:
+        """Listen from now on: before the model is there."""
+        self._ingest.start()
+
+    def stop(self) -> None:
+        """No more sound; what was said is finished. From any thread or signal handler."""
+        self._source.stop()
+        if self._source.blocking:
+            # Not here: the interrupted thread may hold the very lock this needs.
+            threading.Thread(target=self._ingest.give_up, daemon=True).start()
+
+    def close(self) -> None:
+        """Whatever ended it: the ingest ends before its source is closed."""
+        self._source.stop()
+        if self._source.blocking:
+            self._ingest.give_up()
+        else:
+            self._ingest.join(3.0)
+
+    def events(self) -> Generator[LiveEvent, None, None]:
+        """What is said, until the stream is over."""
+        recording = Recording(
+            self._source.name, language=self._instruction.told_language, model=self._recognizer.model_name
+        )
+        yield RecordingStarted(recording)
+        transcriber = self._recognizer.transcriber(DecodeOptions(slots=1, max_seconds=self._window))
+        listener = Listener(transcriber, self._instruction.text(), self._listen)
+        yield ListeningStarted(recording)
+        failure, heard = None, False
+        try:
+            for event in listener.listen(self._queue):
+                if isinstance(event, Final):
+                    heard = heard or bool(event.text)
+                    yield self._instruction.parts(event)
+                else:
+                    yield event
+        except InputError as error:
+            failure = error
+        finally:
+            listener.close()
+        yield RecordingDone(recording, self.seconds, failure, heard=heard)

@@ -1,0 +1,151 @@
+"""What can be chosen about a run, in groups. The command line makes its options of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from gemma_audio_cli.audio.read.source import SourceOptions
+from gemma_audio_cli.audio.segment.segmenter import SegmentationOptions
+from gemma_audio_cli.audio.segment.windows import WindowOptions
+from gemma_audio_cli.decoding import prompt
+from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.languages import language_name
+from gemma_audio_cli.transcript import Segment
+
+S = TypeVar("S", bound=Segment)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and where it runs."""
+
+    model: str | None = None
+    """An alias, OWNER/REPOSITORY[:TYPE], a GGUF file or a folder; None: the best that is here."""
+    mmproj: str | None = None
+    """The audio projector; None: found beside the model."""
+    backend: str | None = None
+    """auto, cpu or another backend's name; None: the best that is built."""
+    device: str | None = None
+    """A device's name in ggml; None: the backend's first."""
+    threads: int | None = None
+    """CPU threads; None: one per physical core."""
+    gpu_layers: str | None = None
+    """Layers of the text model on the device; None: all that fit."""
+
+
+@dataclass(frozen=True)
+class InstructionOptions:
+    """What the model is told about a clip."""
+
+    language: str | None = None
+    """The language spoken, as a name or an ISO code; None: the model finds it."""
+    translate_to: str | None = None
+    """Also translate to this language."""
+    context: str | None = None
+    """Names and terms that may occur."""
+    replacement: str | None = None
+    """Your own instruction in place of the usual one."""
+
+    def __post_init__(self) -> None:
+        if self.replacement is not None and not self.replacement.strip():
+            raise UsageError("the question is empty")
+        if self.replacement and (self.language or self.translate_to):
+            given = "--language" if self.language else "--translate-to"
+            raise UsageError(
+                f"your own instruction replaces the one that {given} changes; leave one of them out"
+            )
+
+    def text(self) -> str:
+        """The instruction."""
+        return prompt.instruction(
+            self.language,
+            translate_to=self.translate_to,
+            context=self.context,
+            replacement=self.replacement,
+        )
+
+    def parts(self, segment: S) -> S:
+        """A segment with its text and its translation apart."""
+        if self.translate_to is None:
+            return segment
+        text, translation = prompt.split_translation(segment.text, self.translate_to)
+        return replace(segment, text=text, translation=translation)
+
+    @property
+    def told_language(self) -> str | None:
+        """The language the model is told, by name; None: it is told none."""
+        return language_name(self.language) if self.language and not self.replacement else None
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """How a recording becomes windows."""
+
+    vad: bool = True
+    """Find speech first; silence is left out."""
+    window: float | None = None
+    """Seconds of the longest window; None: what the model hears well."""
+    min_pause: float = 0.12
+    """Shortest pause between words, in seconds."""
+    threshold: float | None = None
+    """The probability from which on sound is speech; None: 0.5."""
+
+    def windows(self, longest: float) -> WindowOptions:
+        """For a model that hears windows of `longest` seconds well. Raises UsageError."""
+        seconds = self.window or longest
+        try:
+            return WindowOptions(max_seconds=seconds, search_seconds=min(8.0, seconds / 2))
+        except ValueError as error:
+            raise UsageError(f"--window: {error}") from None
+
+    def segmentation(self, longest: float) -> SegmentationOptions | None:
+        """How speech is cut; None: everything is covered. Raises UsageError."""
+        if not self.vad:
+            return None
+        try:
+            cut = SegmentationOptions(max_seconds=self.window or longest, min_pause=self.min_pause)
+        except ValueError as error:
+            raise UsageError(f"--window, --min-pause: {error}") from None
+        return with_threshold(cut, self.threshold)
+
+
+def with_threshold(cut: SegmentationOptions, threshold: float | None) -> SegmentationOptions:
+    """The cut with this probability of speech; speech that has begun goes on a little below it."""
+    if threshold is None:
+        return cut
+    return replace(cut, onset=threshold, offset=max(0.01, threshold - 0.15))
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """What is the same for all recordings of a run."""
+
+    instruction: InstructionOptions = field(default_factory=InstructionOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
+    cut: CutOptions = field(default_factory=CutOptions)
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    """How answers are decoded. The longest window is that of `cut`."""
+    all_tracks: bool = False
+    """Each audio track apart, its number in place of a channel's."""
+    stream: bool = False
+    """Tell text as it is decoded: somebody watches."""
+
+    def __post_init__(self) -> None:
+        if self.source.split_channels and not self.cut.vad:
+            raise UsageError("--split-channels needs speech detection; leave out --no-vad")
+        source = self.source
+        if self.all_tracks and (source.track is not None or source.split_channels or source.raw is not None):
+            raise UsageError("--all-tracks does not go with --track, --split-channels or --raw")
+
+
+@dataclass(frozen=True)
+class AskOptions:
+    """What is the same for all recordings that are asked about."""
+
+    source: SourceOptions = field(default_factory=SourceOptions)
+    cut: CutOptions = field(default_factory=CutOptions)
+    """`vad`: nothing is answered where nobody speaks; without, where there is no sound."""
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    """How answers are decoded."""

@@ -1,0 +1,141 @@
+"""What the program finds out about a recording: the one vocabulary of results.
+
+Decoding makes these, pipelines hand them on, writers and the Python surface show them.
+
+    Segment    what was said in one stretch        Answer      what the model says to a question
+    Partial    an utterance that is not over       Recording   what is known before anything is decoded
+    Final      an utterance that is over           Transcript  all of a recording, when it is done
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FLAG_REPETITION = "repetition"
+"""The answer ran into a loop, which was cut off."""
+FLAG_TRUNCATED = "truncated"
+"""The token budget ended the answer."""
+FLAG_UNLIKELY = "unlikely"
+"""The model itself gives its words a low probability."""
+FLAG_SPLIT = "split"
+"""The text is that of the window's halves."""
+FLAG_NO_SPEECH = "no_speech"
+"""The window was not given to the model, or the model wrote nothing."""
+FLAG_UNRELIABLE = "unreliable"
+"""In results as written: no try at this window went well."""
+
+TROUBLE = frozenset((FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY))
+"""Flags that call for another try."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What was said in one stretch of a recording."""
+
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    text: str
+    tokens: int = 0
+    """Tokens the model wrote, its thoughts included."""
+    logprob: float | None = None
+    """Mean log-probability of those tokens; None where it is not known."""
+    flags: tuple[str, ...] = ()
+    """What is odd about it, sorted; empty where all is well."""
+    channel: int | None = None
+    """The channel it was heard on, from 1, where channels are transcribed one by one."""
+    translation: str | None = None
+    """The text in the other language that was asked for."""
+
+    @property
+    def complete(self) -> bool:
+        """False: the budget ended the answer, not the model."""
+        return FLAG_TRUNCATED not in self.flags
+
+    @property
+    def reliable(self) -> bool:
+        """False: no try at this window went well; the text is the best of them."""
+        return not TROUBLE.intersection(self.flags) and FLAG_UNRELIABLE not in self.flags
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was said, and nothing is odd about that: results leave it out."""
+        return not self.text and self.reliable
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What has been said so far of an utterance that is not over."""
+
+    start: float
+    """Seconds from the start of the stream."""
+    end: float
+    text: str
+    stable: int
+    """The first so many characters were the same in the partial text before."""
+    delay: float
+    """Seconds from the arrival of its last sound."""
+
+
+@dataclass(frozen=True)
+class Final(Segment):
+    """An utterance that is over."""
+
+    delay: float = 0.0
+    """Seconds from the arrival of its last sound."""
+    work: float = 0.0
+    """Seconds it took once the end was known."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says to a question."""
+
+    text: str
+    tokens: int
+    logprob: float | None
+    complete: bool
+    """False: the budget ended the answer, not the model."""
+    flags: tuple[str, ...] = ()
+    """As a segment's."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is known of a recording before anything of it is decoded."""
+
+    file: str
+    """Its name, as it was given."""
+    language: str | None = None
+    """The language the model was told; None: the model finds it."""
+    model: str | None = None
+    split_channels: bool = False
+    """Each channel is transcribed on its own, and what is written says which one it was."""
+    labels: dict[int, str] | None = None
+    """What to call each of them, where they are not channels but tracks."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """All that is known of a recording when it is done."""
+
+    file: str
+    duration: float | None = None
+    """Seconds; None where it is not known."""
+    language: str | None = None
+    model: str | None = None
+    segments: tuple[Segment, ...] = ()
+    error: str | None = None
+    """What ended it before its end."""
+
+    @property
+    def text(self) -> str:
+        """All that was said, on one line."""
+        return " ".join(segment.text for segment in self.segments if segment.text)
+
+
+def channel_label(recording: Recording, channel: int | None) -> str:
+    """What stands before the text of a channel; a channel may be one person, or a room full of them."""
+    if not recording.split_channels or channel is None:
+        return ""
+    return f"{(recording.labels or {}).get(channel, f'Channel {channel}')}: "
