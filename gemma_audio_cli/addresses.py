@@ -1,4 +1,4 @@
-"""Addresses where a file is wanted: file:// is a path, others are told how their sound gets here.
+"""Addresses where a file is wanted: file:// is a path, others get a hint how to fetch their sound.
 
 Nothing is fetched: what a person hears stays on this machine, and so does whom they ask for it.
 """

@@ -67,7 +67,7 @@ def transcribe_many(
 
     A recording that fails is a RecordingDone with its error; the others go on. `engine` is used and left
     open; without one, `model` (alias or path, None: the best pulled, else the demo model) is opened for this
-    call. `notice` is told what is odd but no reason to stop.
+    call. `notice` gets what is odd but no reason to stop.
     """
     recognizer = _recognizer(engine, model, notice)
     try:
@@ -88,7 +88,7 @@ def transcribe(
 ) -> Iterator[Segment]:
     """What is said in the recording, a Segment for each stretch in which something is, as they are decoded.
 
-    `language` is short for it in `options`. `on_text` is told the text in pieces as it is decoded. Raises an
+    `language` is short for it in `options`. `on_text` gets the text in pieces as it is decoded. Raises an
     InputError where the recording fails, after what could be heard.
     """
     options = options or TranscribeOptions()

@@ -235,9 +235,9 @@ def load_all(*, leave_out_wrong: bool = False) -> Loaded:
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name in NAMES:
-        told, value, source = variable(name), stored.get(name), f"{path}: {name}"
-        if os.environ.get(told):
-            value, source = os.environ[told], told
+        from_environment, value, source = variable(name), stored.get(name), f"{path}: {name}"
+        if os.environ.get(from_environment):
+            value, source = os.environ[from_environment], from_environment
         elif name not in stored:
             continue
         try:
@@ -247,7 +247,7 @@ def load_all(*, leave_out_wrong: bool = False) -> Loaded:
                 raise
             warnings += (str(error),)
             continue
-        sources[name] = told if source == told else str(path)
+        sources[name] = from_environment if source == from_environment else str(path)
     return Loaded(Settings(**values), sources, warnings)
 
 

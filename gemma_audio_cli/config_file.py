@@ -15,7 +15,7 @@ from typing import Any
 
 from gemma_audio_cli.config import parse, read_file
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.files import AtomicFile, told
+from gemma_audio_cli.files import AtomicFile, disk_errors
 
 Value = str | int | float | bool
 
@@ -42,7 +42,7 @@ def set_value(path: Path, key: str, value: Value | None) -> None:
     new = _edited(old, key, value)
     if not _reads_as(new, after):
         raise UsageError(f"{path}: {key} is written in a way there that cannot be edited; change it by hand")
-    with told(path, _REMEDY):
+    with disk_errors(path, _REMEDY):
         path.parent.mkdir(parents=True, exist_ok=True)
     with AtomicFile(path, remedy=_REMEDY) as file:
         file.write(new)

@@ -31,11 +31,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Notice = Callable[[str], None]
-"""Is told, in one line, what is odd but no reason to stop."""
+"""Gets, in one line, what is odd but no reason to stop."""
 
 
 def no_notice(_text: str) -> None:
-    """A Notice where nobody wants to be told."""
+    """A Notice that drops what it gets."""
 
 
 class GemmaAudioError(Exception):

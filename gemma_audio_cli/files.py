@@ -57,7 +57,7 @@ class AtomicFile:
         self._final = Path(os.path.realpath(self.path))
         self._temporary: Path | None = None
         own = own_descriptor(path)
-        with told(self.path, remedy):
+        with disk_errors(self.path, remedy):
             if own is not None:
                 descriptor = os.dup(own)
             elif _is_special(self.path):
@@ -73,12 +73,12 @@ class AtomicFile:
 
     def write(self, text: str, /) -> None:
         """Add text."""
-        with told(self.path, self._remedy):
+        with disk_errors(self.path, self._remedy):
             self._open_file().write(text)
 
     def flush(self) -> None:
         """Pass on to the system what was written, so that a full disk is known early."""
-        with told(self.path, self._remedy):
+        with disk_errors(self.path, self._remedy):
             self._open_file().flush()
 
     def commit(self, name: Path | None = None, *, mtime_ns: int | None = None) -> None:
@@ -88,7 +88,7 @@ class AtomicFile:
         """
         file = self._open_file()
         try:
-            with told(self.path, self._remedy):
+            with disk_errors(self.path, self._remedy):
                 file.flush()
                 if self._temporary is None:
                     file.close()
@@ -196,7 +196,7 @@ def remove_stale(folder: Path) -> int:
 
 def make_folder(folder: Path) -> None:
     """Makes the folder, with those above it; an OutputError if it cannot be made or written in."""
-    with told(folder):
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         temporary, descriptor = _create_locked(folder)
         temporary.unlink()
@@ -266,7 +266,7 @@ def _is_special(path: Path) -> bool:
 
 
 @contextmanager
-def told(path: Path, remedy: str = ELSEWHERE) -> Iterator[None]:
+def disk_errors(path: Path, remedy: str = ELSEWHERE) -> Iterator[None]:
     """Inside, an OSError becomes an OutputError: one line that names the path and the remedy."""
     try:
         yield

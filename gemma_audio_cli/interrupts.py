@@ -37,7 +37,7 @@ _AGAIN_S = 0.02
 
 class _Interrupts:
     working = False
-    told = False
+    announced = False
     takes: Callable[[], bool] | None = None
     called_from_c: set[CodeType] = set()  # noqa: RUF012 - there is one of this class
 
@@ -54,8 +54,8 @@ def install() -> None:
 
 def tell() -> None:
     """The line, once."""
-    if not _now.told:
-        _now.told = True
+    if not _now.announced:
+        _now.announced = True
         try:  # noqa: SIM105 - contextlib would have to be imported
             os.write(2, _LINE)
         except OSError:

@@ -107,7 +107,7 @@ class Recording:
     file: str
     """Its name, as it was given."""
     language: str | None = None
-    """The language the model was told; None: the model finds it."""
+    """The language in the instruction; None: the model finds it."""
     model: str | None = None
     split_channels: bool = False
     """Each channel is transcribed on its own, and what is written says which one it was."""

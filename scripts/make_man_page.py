@@ -30,9 +30,7 @@ _NAME = "gemma-audio"
 _DATE = "2026-11-24"  # of the release
 
 # What roff would take for something else, or print as another character.
-_SPECIAL = str.maketrans(
-    {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
-)
+_SPECIAL = str.maketrans({"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"})
 
 _VARIABLES = {
     "GEMMA_AUDIO_CONFIG_DIR": "The folder of config.toml.",

@@ -27,7 +27,7 @@ from gemma_audio_cli.backends import amx, store, trust
 from gemma_audio_cli.backends.child import run_logged
 from gemma_audio_cli.backends.detect import fetchable, missing
 from gemma_audio_cli.backends.store import Build, Record
-from gemma_audio_cli.backends.table import BackEnd, Fetched
+from gemma_audio_cli.backends.table import Backend, Fetched
 from gemma_audio_cli.backends.tools import Machine
 from gemma_audio_cli.engine import _llama
 from gemma_audio_cli.errors import BackendError, UsageError
@@ -41,7 +41,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _OLDEST_CMAKE = (3, 21)
 
 
-def build(row: BackEnd, on_progress: OnProgress, machine: Machine | None = None) -> Build:
+def build(row: Backend, on_progress: OnProgress, machine: Machine | None = None) -> Build:
     """Build the backend. Raises BackendError in one line: what is missing, or what failed and where."""
     if row.is_default:
         raise UsageError("the CPU's library comes with the package; there is nothing to build")
@@ -75,7 +75,7 @@ class _Work:
 
     def __init__(
         self,
-        row: BackEnd,
+        row: Backend,
         fetched: list[Fetched],
         sources: Path,
         staging: Path,

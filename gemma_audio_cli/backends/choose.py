@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_audio_cli.backends.store import find, folder
-from gemma_audio_cli.backends.table import BACK_ENDS, CPU, back_end
+from gemma_audio_cli.backends.table import BACKENDS, CPU, find_backend
 from gemma_audio_cli.backends.trust import distrusted
 from gemma_audio_cli.errors import BackendError
 
@@ -43,7 +43,7 @@ def choose(backend: str | None = None, device: str | None = None) -> Choice:
     """
     name = (backend or AUTO).lower()
     if name != AUTO:
-        row = back_end(name)
+        row = find_backend(name)
         if row.is_default:
             return Choice(CPU, None, device or row.device, asked=True)
         build = find(row.name)
@@ -55,7 +55,7 @@ def choose(backend: str | None = None, device: str | None = None) -> Choice:
     if os.environ.get("GEMMA_AUDIO_LIBRARY"):
         return Choice(AUTO, None, device, asked=False)
     notice = None
-    for row in BACK_ENDS:
+    for row in BACKENDS:
         if not row.is_default and not row.on_cpu and (build := find(row.name)) is not None:
             why = distrusted(folder(), build.prefix)
             if why is None:

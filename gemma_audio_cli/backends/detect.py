@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from gemma_audio_cli.backends import parse
 from gemma_audio_cli.backends.parse import Device
-from gemma_audio_cli.backends.table import BACK_ENDS, COMPILER, BackEnd, Fetched, Need
+from gemma_audio_cli.backends.table import BACKENDS, COMPILER, Backend, Fetched, Need
 from gemma_audio_cli.backends.tools import Machine
 from gemma_audio_cli.memory import memory
 
@@ -35,7 +35,7 @@ class Detection:
         return any(not device.note.startswith("software") for device in self.devices)
 
 
-def detect(row: BackEnd, machine: Machine | None = None) -> Detection:
+def detect(row: Backend, machine: Machine | None = None) -> Detection:
     """Look for one backend."""
     machine = machine or Machine()
     if machine.system not in row.systems:
@@ -45,18 +45,18 @@ def detect(row: BackEnd, machine: Machine | None = None) -> Detection:
 
 def detect_all(machine: Machine | None = None) -> dict[str, Detection]:
     """Look for all of them at once: the slow tools wait for their drivers, not for this processor."""
-    with ThreadPoolExecutor(max_workers=len(BACK_ENDS)) as pool:
-        found = pool.map(lambda row: detect(row, machine), BACK_ENDS)
-        return {row.name: detection for row, detection in zip(BACK_ENDS, found, strict=True)}
+    with ThreadPoolExecutor(max_workers=len(BACKENDS)) as pool:
+        found = pool.map(lambda row: detect(row, machine), BACKENDS)
+        return {row.name: detection for row, detection in zip(BACKENDS, found, strict=True)}
 
 
-def missing(row: BackEnd, machine: Machine | None = None) -> list[Need]:
+def missing(row: Backend, machine: Machine | None = None) -> list[Need]:
     """What a build of this backend cannot find."""
     machine = machine or Machine()
     return [need for need in (COMPILER, *row.needs) if not _is_there(need, machine)]
 
 
-def fetchable(row: BackEnd, need: Need, machine: Machine) -> Fetched | None:
+def fetchable(row: Backend, need: Need, machine: Machine) -> Fetched | None:
     """What a build may fetch from PyPI in place of something that is missing."""
     if need.fetched is None or machine.system != "linux":
         return None

@@ -8,7 +8,7 @@ from gemma_audio_cli import config
 from gemma_audio_cli.backends.choose import choose
 from gemma_audio_cli.backends.detect import Detection, detect_all, fetchable, missing
 from gemma_audio_cli.backends.store import Build, find
-from gemma_audio_cli.backends.table import BACK_ENDS, BackEnd, Need
+from gemma_audio_cli.backends.table import BACKENDS, Backend, Need
 from gemma_audio_cli.backends.tools import Machine
 from gemma_audio_cli.errors import BackendError
 
@@ -17,7 +17,7 @@ from gemma_audio_cli.errors import BackendError
 class Line:
     """One backend's line of the table."""
 
-    row: BackEnd
+    row: Backend
     found: Detection
     build: Build | None
     in_use: bool
@@ -50,7 +50,7 @@ def lines() -> list[Line]:
         used = ""
     found = detect_all(machine)
     table = []
-    for row in BACK_ENDS:
+    for row in BACKENDS:
         if machine.system not in row.systems:
             continue
         build = None if row.is_default else find(row.name)
@@ -60,7 +60,7 @@ def lines() -> list[Line]:
     return table
 
 
-def advice(row: BackEnd, found: Detection, build: Build | None, needs: list[Need]) -> str:
+def advice(row: Backend, found: Detection, build: Build | None, needs: list[Need]) -> str:
     """What a person may do to use it, in a few words, and what they should know before."""
     if row.is_default:
         return "part of the package"

@@ -39,7 +39,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class BackEnd:
+class Backend:
     """What there is to know about a backend without looking at the machine."""
 
     name: str
@@ -88,8 +88,8 @@ _OPENVINO = Fetched(
 COMPILER = Need("a C++ compiler", "g++ (Xcode: xcode-select --install)", ("c++", "g++", "clang++", "cl"))
 """What every build needs."""
 
-BACK_ENDS: tuple[BackEnd, ...] = (
-    BackEnd(
+BACKENDS: tuple[Backend, ...] = (
+    Backend(
         "cuda", "NVIDIA CUDA 12.4 or 13", "CUDA", True, ("-DGGML_CUDA=ON",),
         (
             Need(
@@ -108,7 +108,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         "NVIDIA's driver, 550 or later (CUDA 13: 580)",
         "compiled: nvcc 13.0 for sm_86, Debian 12, November 2026", ("linux", "win32"),
     ),
-    BackEnd(
+    Backend(
         "hip", "AMD ROCm (HIP)", "ROCm", True, ("-DGGML_HIP=ON",),
         (
             Need(
@@ -122,12 +122,12 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         ),
         "ROCm 6.1 or later", "untested", ("linux",),
     ),
-    BackEnd(
+    Backend(
         "metal", "Apple Metal", "MTL", True, ("-DGGML_METAL=ON", "-DGGML_METAL_EMBED_LIBRARY=ON"),
         (Need("Xcode's command line tools", "xcode-select --install", ("xcrun",)),),
         "part of macOS", "untested", ("darwin",),
     ),
-    BackEnd(
+    Backend(
         "vulkan", "Vulkan", "Vulkan", True, ("-DGGML_VULKAN=ON",),
         (
             Need("the shader compiler glslc", "glslc (or the Vulkan SDK: vulkan.lunarg.com)", ("glslc",)),
@@ -153,7 +153,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         "the graphics driver (Mesa: mesa-vulkan-drivers)",
         "run: Mesa 22.3.6 lavapipe (software), Debian 12, November 2026",
     ),
-    BackEnd(
+    Backend(
         "openvino", "Intel OpenVINO", "OPENVINO", True, ("-DGGML_OPENVINO=ON",),
         (
             Need(
@@ -168,7 +168,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         "intel-opencl-icd for GPUs; none for CPUs",
         "run: OpenVINO 2026.4.1 on the CPU, Debian 12, November 2026", ("linux", "win32"), on_cpu=True,
     ),
-    BackEnd(
+    Backend(
         "sycl", "Intel SYCL (oneAPI)", "SYCL", True,
         ("-DGGML_SYCL=ON", "-DCMAKE_C_COMPILER=icx", "-DCMAKE_CXX_COMPILER=icpx"),
         (
@@ -179,7 +179,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         ),
         "intel-level-zero-gpu", "untested", ("linux", "win32"),
     ),
-    BackEnd(
+    Backend(
         "cann", "Huawei Ascend (CANN)", "CANN", True, ("-DGGML_CANN=ON",),
         (
             Need(
@@ -192,7 +192,7 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         ),
         "the Ascend driver and firmware", "untested", ("linux",),
     ),
-    BackEnd(
+    Backend(
         "blas", "OpenBLAS on the CPU", "BLAS", False, ("-DGGML_BLAS=ON", "-DGGML_BLAS_VENDOR=OpenBLAS"),
         (
             Need(
@@ -206,15 +206,15 @@ BACK_ENDS: tuple[BackEnd, ...] = (
         ),
         "none", "run: OpenBLAS 0.3.21, Debian 12, November 2026", ("linux", "darwin"), on_cpu=True,
     ),
-    BackEnd("cpu", "CPU", "CPU", False, (), (), "none", "run: x86-64, Debian 12, November 2026"),
+    Backend("cpu", "CPU", "CPU", False, (), (), "none", "run: x86-64, Debian 12, November 2026"),
 )  # fmt: skip
 
-NAMES = tuple(row.name for row in BACK_ENDS)
+NAMES = tuple(row.name for row in BACKENDS)
 
 
-def back_end(name: str) -> BackEnd:
+def find_backend(name: str) -> Backend:
     """The row of that name. Raises UsageError."""
-    for row in BACK_ENDS:
+    for row in BACKENDS:
         if row.name == name.lower():
             return row
     from difflib import get_close_matches

@@ -24,9 +24,9 @@ from gemma_audio_cli.cli import (
     record,
     transcribe,
 )
+from gemma_audio_cli.cli.messages import failed, interrupted
 from gemma_audio_cli.cli.options import GroupedCommand
 from gemma_audio_cli.cli.streams import prepare_streams, reader_is_gone
-from gemma_audio_cli.cli.telling import failed, interrupted
 from gemma_audio_cli.formatting import printable
 from gemma_audio_cli.version import __version__
 
@@ -112,9 +112,9 @@ def _tell_usage(error: Any) -> None:
     """What the parser of options says of a command line. That may hold names of files, which a pattern of the
     shell put there.
     """
-    told = StringIO()
-    error.show(file=told)
-    usage, mark, message = told.getvalue().partition("Error: ")
+    shown = StringIO()
+    error.show(file=shown)
+    usage, mark, message = shown.getvalue().partition("Error: ")
     lines = usage.splitlines() + ([f"{mark}{message.strip()}"] if mark else [])
     with suppress(OSError):
         sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))

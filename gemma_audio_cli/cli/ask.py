@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.messages import exit_codes
 from gemma_audio_cli.cli.options import (
     Files,
     Input,
@@ -19,7 +20,6 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
-from gemma_audio_cli.cli.telling import exit_codes
 
 EXAMPLES = """Examples:
 

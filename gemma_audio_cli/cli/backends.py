@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from gemma_audio_cli.cli import complete
+from gemma_audio_cli.cli.messages import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.cli.options import Quiet
-from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.formatting import byte_amount
 
 if TYPE_CHECKING:
@@ -76,15 +76,15 @@ def build(
         import signal
 
         from gemma_audio_cli.backends import build as building
-        from gemma_audio_cli.backends.table import back_end
+        from gemma_audio_cli.backends.table import find_backend
 
         # Whoever ends this by a signal means the compilers too, which run in a session of their own.
         for number in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, number):
                 signal.signal(getattr(signal, number), signal.default_int_handler)
-        row = back_end(name)
-        with _progress(quiet) as told:
-            built = building.build(row, told)
+        row = find_backend(name)
+        with _progress(quiet) as advance:
+            built = building.build(row, advance)
         if not quiet:
             say(f"{row.name} is built; use it with --backend {row.name}")
         put_path(built.prefix)
@@ -103,10 +103,10 @@ def _progress(quiet: bool) -> Iterator[OnProgress]:
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
 
-        def told(step: str, done: int, total: int) -> None:
+        def advance(step: str, done: int, total: int) -> None:
             bar.update(task, description=step, completed=done, total=total or None)
 
-        yield told
+        yield advance
 
 
 def table(found: list[Line]) -> list[str]:

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.messages import exit_codes, put, put_json
 from gemma_audio_cli.cli.options import Model, Notices, Quiet, option, with_groups
-from gemma_audio_cli.cli.telling import exit_codes, put, put_json
 from gemma_audio_cli.formatting import byte_size
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gemma_audio_cli.cli.telling import say
+from gemma_audio_cli.cli.messages import say
 from gemma_audio_cli.errors import GemmaAudioError
 from gemma_audio_cli.formatting import printable
 from gemma_audio_cli.sound import SAMPLE_RATE
@@ -24,6 +24,7 @@ DEMO_NOTICE = (
     "using the small demo model, which knows spoken digits and a few commands only; "
     "choose another with -m, or get one: gemma-audio models pull e2b"
 )
+
 
 def oddity(name: str, segment: Segment) -> str | None:
     """What a person should know of a segment of the recording `name`, on one line; None: nothing."""
@@ -66,7 +67,7 @@ class Job:
         self._exit_code = error.exit_code
 
     def failed(self) -> None:
-        """Something went wrong that was told already."""
+        """Something went wrong and was reported."""
         self._exit_code = self._exit_code or 1
 
     def close(self) -> None:

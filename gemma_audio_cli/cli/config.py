@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from gemma_audio_cli.cli import complete
-from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
+from gemma_audio_cli.cli.messages import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.config import HELP
 from gemma_audio_cli.errors import UsageError
 
@@ -81,9 +81,9 @@ def set_(
         config_file.set_value(path, name, checked)
         for warning in config.load_all(leave_out_wrong=True).warnings:
             say(f"warning: {warning}")
-        told = config.variable(name)
-        if os.environ.get(told):
-            say(f"warning: {told} is set and wins over config.toml")
+        name_in_environment = config.variable(name)
+        if os.environ.get(name_in_environment):
+            say(f"warning: {name_in_environment} is set and wins over config.toml")
 
 
 def _lasting(name: str, value: str) -> str:

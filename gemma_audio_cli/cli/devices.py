@@ -1,6 +1,6 @@
 """What `--list-devices` prints: the microphones there are.
 
-    * 1  default     2 channels  44100 Hz
+* 1  default     2 channels  44100 Hz
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from gemma_audio_cli.cli.messages import put
 from gemma_audio_cli.cli.options import option
-from gemma_audio_cli.cli.telling import put
 from gemma_audio_cli.formatting import counted
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
+from gemma_audio_cli.cli.messages import exit_codes, put, put_json
 from gemma_audio_cli.cli.options import Backend
-from gemma_audio_cli.cli.telling import exit_codes, put, put_json
 from gemma_audio_cli.formatting import byte_amount, byte_size, counted
 
 EXAMPLES = """Examples:
@@ -29,12 +29,12 @@ def doctor(
     """Print what is installed, what is used and whether it works."""
     with exit_codes():
         from gemma_audio_cli import config
-        from gemma_audio_cli.backends.table import back_end
+        from gemma_audio_cli.backends.table import find_backend
         from gemma_audio_cli.diagnosis import diagnose
         from gemma_audio_cli.errors import GemmaAudioError
 
         if backend and backend.lower() != "auto":
-            back_end(backend)
+            find_backend(backend)
         else:
             try:
                 backend = backend or config.load().backend or ""

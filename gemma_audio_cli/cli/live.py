@@ -10,6 +10,7 @@ import typer
 
 from gemma_audio_cli.cli.common import Job
 from gemma_audio_cli.cli.devices import Microphone, print_devices
+from gemma_audio_cli.cli.messages import exit_codes
 from gemma_audio_cli.cli.options import (
     Input,
     Instruction,
@@ -20,7 +21,6 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
-from gemma_audio_cli.cli.telling import exit_codes
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:

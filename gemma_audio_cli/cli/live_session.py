@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gemma_audio_cli.audio.capture.stream import LiveSource
 
 _BEHIND = 5.0
-"""Seconds of speech that may wait before it is told; then twice as many, and so on."""
+"""Seconds of speech that may wait before a notice; then twice as many, and so on."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class LiveSession:
         self._key: TalkKey | None = None
         self._run: LiveTranscription | None = None
         self._state = "loading the model"
-        self._told_behind = _BEHIND
+        self._reported_behind = _BEHIND
 
     def run(self) -> None:
         """All of it. The first Ctrl-C ends the sound, and what was said is finished; the second stops."""
@@ -175,8 +175,8 @@ class LiveSession:
 
     def _tell_behind(self) -> None:
         behind = self._queue.seconds
-        if behind > self._told_behind:
-            self._told_behind *= 2
+        if behind > self._reported_behind:
+            self._reported_behind *= 2
             self._job.notice(
                 f"{behind:.0f} s behind: this machine is slower than the speech; nothing is lost, "
                 "final texts come later"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gemma_audio_cli.cli.messages import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.cli.options import Mmproj, Quiet, option
-from gemma_audio_cli.cli.telling import exit_codes, put, put_json, put_path, say
-from gemma_audio_cli.errors import HubUnreachableError, ModelNotFoundError, UsageError
+from gemma_audio_cli.errors import HubUnreachableError, ModelError, ModelNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from gemma_audio_cli.models.names import Spec
@@ -61,9 +61,7 @@ def pull_model(
     name: str = _NAME,
     mmproj_type: Annotated[
         str | None,
-        option(
-            "--mmproj-type", metavar="TYPE", help="The projector's type: BF16 (hears best), F16, Q8_0."
-        ),
+        option("--mmproj-type", metavar="TYPE", help="The projector's type: BF16 (hears best), F16, Q8_0."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -186,8 +184,12 @@ def use_model(
         from gemma_audio_cli import config
         from gemma_audio_cli.config_file import set_value
         from gemma_audio_cli.models import names
+        from gemma_audio_cli.models.inspect import inspect
 
         pair = _resolve(name, None)
+        problems = inspect(pair).problems
+        if problems:
+            raise ModelError(f"{name} cannot be used: {problems[0]}")
         path = config.config_path()
         is_path = Path(name).expanduser().exists() and not pair.is_demo
         value = str(Path(name).expanduser().absolute()) if is_path else str(names.parse_spec(name))

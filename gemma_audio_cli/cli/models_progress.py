@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gemma_audio_cli.cli.telling import say
+from gemma_audio_cli.cli.messages import say
 from gemma_audio_cli.formatting import printable
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Instruction:
-    """What the model is told about a clip."""
+    """What the model is asked to do with a clip."""
 
     language: Annotated[
         str | None,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemma_audio_cli.cli.devices import Microphone, print_devices
+from gemma_audio_cli.cli.messages import exit_codes, say
 from gemma_audio_cli.cli.options import Quiet, check_positive, option, with_groups
 from gemma_audio_cli.cli.signals import until_signal
-from gemma_audio_cli.cli.telling import exit_codes, say
 from gemma_audio_cli.errors import Notice, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _record(
     from gemma_audio_cli.audio.capture.microphone import Microphone
     from gemma_audio_cli.audio.capture.recorder import Recorder, check_output
 
-    # A missing microphone leaves no empty file, and a file that is there is told of before it listens.
+    # A missing microphone leaves no empty file, and a file that is there is reported before it listens.
     check_output(out, rate, overwrite=overwrite)
     with (
         Microphone(device, rate, notice=notice) as microphone,

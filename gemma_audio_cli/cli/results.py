@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from gemma_audio_cli.cli.common import Job, oddity
-from gemma_audio_cli.cli.telling import say
+from gemma_audio_cli.cli.messages import say
 from gemma_audio_cli.interrupts import Taking
 from gemma_audio_cli.output import Item, ItemOutput, OutputPlan, Progress
 from gemma_audio_cli.pipeline.events import RecordingDone, RecordingStarted, SegmentDone, TranscribeEvent

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.messages import exit_codes
 from gemma_audio_cli.cli.options import (
     Files,
     Input,
@@ -19,7 +20,6 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
-from gemma_audio_cli.cli.telling import exit_codes
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def transcribe(
     ] = 42,
     bilingual: Annotated[
         bool,
-        option("--bilingual", panel="Results", help="Subtitles: also what was said, above its translation."),
+        option("--bilingual", panel="Results", help="Subtitles: what was said, then its translation."),
     ] = False,
     instruction: Instruction = Instruction(),
     prompt: Annotated[
@@ -109,8 +109,16 @@ def transcribe(
         named = map(local_path, files)
         inputs = list(expand(named, recursive=recursive, notice=job.notice, failed=job.fail))
         plan = OutputPlan(
-            inputs, results.output, results.kinds, in_use=job.recognizer.files,
-            style=Style(timestamps=results.timestamps, max_line=max_line, bilingual=bilingual),
+            inputs,
+            results.output,
+            results.kinds,
+            in_use=job.recognizer.files,
+            style=Style(
+                timestamps=results.timestamps,
+                max_line=max_line,
+                bilingual=bilingual,
+                translated=instruction.translate_to is not None,
+            ),
         )
         plan.prepare()
         watched = plan.to_stdout and sys.stdout.isatty()

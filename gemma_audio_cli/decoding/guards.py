@@ -18,6 +18,7 @@ from gemma_audio_cli.transcript import FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNL
 if TYPE_CHECKING:
     from gemma_audio_cli.decoding.sequence import Reply
 
+
 @dataclass(frozen=True)
 class GuardOptions:
     """Bounds; `attempts` are the temperatures of the tries, one after the other."""

@@ -18,7 +18,7 @@ class DecodeOptions:
     """How answers are decoded."""
 
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
-    """Greedy unless told otherwise: what transcription wants."""
+    """Greedy by default: what transcription wants."""
     tokens_per_second: float = 12.0
     """Budget of a transcript; quick speech needs about five tokens a second."""
     min_tokens: int = 32

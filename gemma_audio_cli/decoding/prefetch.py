@@ -20,7 +20,7 @@ _PATIENCE = 5.0
 
 @runtime_checkable
 class Stoppable(Protocol):
-    """Items that can be told from another thread that no more of them is wanted."""
+    """Items that another thread can stop."""
 
     def stop(self) -> None:
         """The items end soon, also where they are waited for."""

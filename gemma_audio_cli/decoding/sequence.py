@@ -183,7 +183,7 @@ def decode(
 ) -> None:
     """Decodes the running answers together, a token of each a step, until all have ended.
 
-    `on_token` is told each decoder that has a new token. `stop` is asked after every token; True ends that
+    `on_token` gets each decoder that has a new token. `stop` is asked after every token; True ends that
     answer. `until_one_ends` returns as soon as any has; `pause` is asked after every step, and True returns,
     to go on with another call.
     """
@@ -191,7 +191,7 @@ def decode(
     if not running:
         return
 
-    def told(index: int, token: int, logprob: float) -> bool | None:
+    def on_step(index: int, token: int, logprob: float) -> bool | None:
         decoder = running[index]
         decoder._take(token, logprob)
         if on_token is not None:
@@ -201,7 +201,7 @@ def decode(
         return None if pause is not None and pause() else True
 
     generations = [decoder.generation for decoder in running]
-    running[0].session.generate(generations, told, return_on_stop=until_one_ends)
+    running[0].session.generate(generations, on_step, return_on_stop=until_one_ends)
 
 
 def _positions(item: Input) -> int:

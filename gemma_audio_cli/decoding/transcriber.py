@@ -40,7 +40,7 @@ class Transcriber:
         notice: Notice | None = None,
         fall_back: FallBack | None = None,
     ) -> None:
-        """`notice` is told, in one line, what is odd but no reason to stop. `fall_back` gives another engine
+        """`notice` gets, in one line, what is odd but no reason to stop. `fall_back` gives another engine
         when this one's device fails; what was under way is done again on it.
         """
         if engine.info.projector == "none":

@@ -48,7 +48,7 @@ class Engine(Handle):
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> None:
-        """Open the files; `progress` is told fractions in [0, 1], `cancel` ends a call by returning True."""
+        """Open the files; `progress` gets fractions in [0, 1], `cancel` ends a call by returning True."""
         options = options or EngineOptions()
         self.text_path = Path(text_path)
         """The text model's file."""

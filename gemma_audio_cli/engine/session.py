@@ -106,17 +106,17 @@ class Session(Handle):
     ) -> None:
         """Decode all running generations together until each has stopped (or, with return_on_stop, any has).
 
-        `on_token` is told every new token but the end token. What it raises ends the call; where it answers
+        `on_token` gets every new token but the end token. What it raises ends the call; where it answers
         None, the call returns after this step and may be made again.
         """
         n = self._n
 
-        def told(index: int, token: int, logprob: float, _user_data: object) -> int:
+        def relay(index: int, token: int, logprob: float, _user_data: object) -> int:
             wanted = on_token(index, token, logprob)
             return 2 if wanted is None else 0 if wanted else 1
 
         callback = n.ffi.callback(
-            "int32_t(size_t, int32_t, float, void *)", told, error=2, onerror=self._callbacks.keep
+            "int32_t(size_t, int32_t, float, void *)", relay, error=2, onerror=self._callbacks.keep
         )
         values = n.ffi.new("ga_generation[]", len(generations))
         for value, item in zip(values, generations, strict=True):

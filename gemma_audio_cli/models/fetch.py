@@ -48,7 +48,7 @@ def fetch(
         notice(f"{file.name}: somebody else is fetching it; waiting")
 
     # Named under the lock: a removal takes a blob without a name for one that nobody wants.
-    with disk_told(file, blob), locks.held(lock, waiting):
+    with disk_errors(file, blob), locks.held(lock, waiting):
         _bring(file, blob, advance, notice)
         return publish()
 
@@ -112,13 +112,13 @@ class _Partial:
             raise ModelDownloadError(
                 f"{self.file.repository}: {self.file.name} is longer than the hub says; pull it again later"
             )
-        with disk_told(self.file, self._path):
+        with disk_errors(self.file, self._path):
             self._out.write(block)
         self._count(block)
 
     def restart(self) -> None:
         """Nothing of it is any good."""
-        with disk_told(self.file, self._path):
+        with disk_errors(self.file, self._path):
             self._out.seek(0)
             self._out.truncate()
         self._advance(-self.size)
@@ -151,7 +151,7 @@ def _complete(coming: _Partial) -> None:
     failures, most = 0, coming.size
     while coming.size < coming.file.size:
         try:
-            with hub.told(f"{coming.file.repository}: {coming.file.name}"):
+            with hub.hub_errors(f"{coming.file.repository}: {coming.file.name}"):
                 _stream(coming)
         except _Broken as broken:
             failures = 0 if coming.size > most else failures + 1
@@ -223,7 +223,7 @@ def _new_digest(file: RemoteFile) -> Any:
 
 
 @contextmanager
-def disk_told(file: RemoteFile, path: Path) -> Iterator[None]:
+def disk_errors(file: RemoteFile, path: Path) -> Iterator[None]:
     """A disk that fails as one line."""
     try:
         yield

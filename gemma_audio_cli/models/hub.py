@@ -68,7 +68,7 @@ class Listing:
 
 def listing(repository: str) -> Listing:
     """What the hub has. Raises ModelDownloadError."""
-    with told(repository):
+    with hub_errors(repository):
         from huggingface_hub import constants
 
         url = f"{constants.ENDPOINT}/api/models/{repository}?blobs=true"
@@ -108,7 +108,7 @@ def is_transport(error: BaseException) -> bool:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def hub_errors(what: str) -> Iterator[None]:
     """What the hub's library raises as one line that names `what` (repository or file) and the remedy."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 

@@ -25,7 +25,7 @@ from gemma_audio_cli.errors import (
 from gemma_audio_cli.formatting import byte_size
 from gemma_audio_cli.models import locks, names, store
 from gemma_audio_cli.models.catalogue import known
-from gemma_audio_cli.models.fetch import Advance, disk_told, fetch, unfinished
+from gemma_audio_cli.models.fetch import Advance, disk_errors, fetch, unfinished
 from gemma_audio_cli.models.hub import Listing, RemoteFile, listing
 from gemma_audio_cli.models.names import Spec
 
@@ -82,7 +82,7 @@ def plan(spec: Spec, projector: str | None = None) -> Plan:
 
 
 def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], None]) -> store.Pulled:
-    """Fetches what is not here; `begin` is told each file's name. Raises ModelDownloadError."""
+    """Fetches what is not here; `begin` gets each file's name. Raises ModelDownloadError."""
     check_room(wanted)
     places = store.lock_folder(wanted.repository)
     paths = {}
@@ -91,13 +91,13 @@ def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], 
         notice(f"{wanted.repository}: somebody is removing from it; waiting")
 
     with ExitStack() as stack:
-        with disk_told(wanted.mmproj, places / "lock"):
+        with disk_errors(wanted.mmproj, places / "lock"):
             store.check_links(places, wanted.mmproj.name)
             stack.enter_context(locks.pulling(places, waiting))
         for file in wanted.files:
             begin(file.name)
             blob = _blob(file)
-            with disk_told(file, blob):
+            with disk_errors(file, blob):
                 for path in (blob, _place(file)):
                     store.check_links(path.parent, file.name)
                 present = _published(file)
@@ -113,7 +113,7 @@ def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], 
                 notice,
                 partial(store.publish, file.repository, file.commit, file.name, blob, file.sha256),
             )
-        with disk_told(wanted.mmproj, _blob(wanted.mmproj)):
+        with disk_errors(wanted.mmproj, _blob(wanted.mmproj)):
             store.set_main(wanted.repository, wanted.commit)
     parts = tuple(paths[file.name] for file in wanted.text)
     return store.Pulled(

@@ -38,7 +38,7 @@ _SCALES = {
 def verify(path: Path, advance: Callable[[int], None]) -> Iterator[tuple[str, bool]]:
     """(line, is it good) of each finding about a file; the last line sums up.
 
-    `advance` is told of bytes done, twice the file's size in all.
+    `advance` gets bytes done, twice the file's size in all.
     """
     sound, known = True, "its hash is not known"
     try:

@@ -1,6 +1,6 @@
 """Results as JSON: schema gemma-audio/transcript/1, of which docs/OUTPUT.md is the contract.
 
-    Segment, Transcript ──► dictionaries ──► text
+Segment, Transcript ──► dictionaries ──► text
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ _PER_SECOND = 8
 class Display:
     """Shows a stream on a terminal.
 
-        with Display(status) as display:
-            display.partial(...)
-            writer = TextWriter(display.out)
+    with Display(status) as display:
+        display.partial(...)
+        writer = TextWriter(display.out)
     """
 
     def __init__(self, status: Callable[[int], str], *, enabled: bool = True) -> None:

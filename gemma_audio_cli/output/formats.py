@@ -73,7 +73,7 @@ def open_writer(kind: str, out: Sink, *, with_names: bool = False, style: Style 
     if kind == "jsonl":
         return LiveWriter(out) if style.live else JsonlWriter(out)
     if kind == "tsv":
-        return TsvWriter(out, with_names=with_names)
+        return TsvWriter(out, with_names=with_names, translated=style.translated)
     if kind == "text":
         return TextWriter(out, with_names=with_names, timestamps=style.timestamps)
     raise UsageError(f"there is no format {kind!r}; choose from {', '.join(EXTENSIONS)}")

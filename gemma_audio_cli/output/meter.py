@@ -1,6 +1,6 @@
 """How loud it is: a holder that the listening thread fills and the display reads, and a bar for it.
 
-    ██████████▌         │        -23 dB
+██████████▌         │        -23 dB
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class OutputPlan:
 
 class ItemOutput:
     """A Writer for all formats of one item. The files get their names when the block ends without an error
-    and `end` was told none.
+    and `end` got none.
 
         with plan.open(item, sys.stdout) as out:
             out.begin(...), out.segment(...), out.end(...)
@@ -260,4 +260,3 @@ def _names_folder(target: str) -> bool:
     if os.path.isdir(target) or target.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         return True
     return not os.path.exists(target) and not Path(target).suffix
-

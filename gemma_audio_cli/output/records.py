@@ -85,11 +85,11 @@ class JsonlWriter(EventWriter):
 
 class TsvWriter:
     """A header, then a row a segment: start_ms, end_ms, text; with file first where several recordings share
-    the stream, and channel last where channels are split.
+    the stream, then translation with `translated`, and channel last where channels are split.
     """
 
-    def __init__(self, out: Sink, *, with_names: bool = False) -> None:
-        self._out, self._with_names = out, with_names
+    def __init__(self, out: Sink, *, with_names: bool = False, translated: bool = False) -> None:
+        self._out, self._with_names, self._translated = out, with_names, translated
         self._recording = Recording("")
         self._has_header = False
 
@@ -97,7 +97,7 @@ class TsvWriter:
         """A recording starts: the header, unless it is there."""
         self._recording = recording
         if not self._has_header:
-            self._row("start_ms", "end_ms", "text", name="file", channel="channel")
+            self._row("start_ms", "end_ms", "text", name="file", translation="translation", channel="channel")
             self._out.flush()
         self._has_header = True
 
@@ -111,6 +111,7 @@ class TsvWriter:
             str(round(segment.end * 1000)),
             one_line(segment.text),
             name=printable(self._recording.file),
+            translation=one_line(segment.translation or ""),
             channel="" if segment.channel is None else str(segment.channel),
         )
         self._out.flush()
@@ -118,6 +119,7 @@ class TsvWriter:
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """Nothing to add."""
 
-    def _row(self, *cells: str, name: str, channel: str) -> None:
-        row = [name] * self._with_names + [*cells] + [channel] * self._recording.split_channels
+    def _row(self, *cells: str, name: str, translation: str, channel: str) -> None:
+        row = [name] * self._with_names + [*cells]
+        row += [translation] * self._translated + [channel] * self._recording.split_channels
         self._out.write("\t".join(row) + "\n")

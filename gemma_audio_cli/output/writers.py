@@ -1,6 +1,6 @@
 """Writers: what all formats share, and text.
 
-A writer is told, for each recording: begin, then deltas and segments, then end. All formats are in
+A writer is called, for each recording, with: begin, then deltas and segments, then end. All formats are in
 formats.py.
 """
 
@@ -32,10 +32,10 @@ class Writer(Protocol):
         """A recording starts."""
 
     def delta(self, text: str) -> None:
-        """More text of the window being decoded. A writer may be told none at all."""
+        """More text of the window being decoded. A writer may get none at all."""
 
     def segment(self, segment: Segment) -> None:
-        """A window is done; its deltas, if any, were all told."""
+        """A window is done; its deltas, if any, came before."""
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """The recording, of so many seconds, is done, or ended by an error."""
@@ -54,7 +54,9 @@ class Style:
     live: bool = False
     """jsonl: events of a live stream."""
     bilingual: bool = False
-    """Subtitles: what was said above its translation, not the translation alone."""
+    """Subtitles: what was said and then its translation, not the translation alone."""
+    translated: bool = False
+    """tsv: a column for translations."""
 
     def __post_init__(self) -> None:
         if self.max_line < MIN_LINE:
@@ -72,13 +74,13 @@ class TextWriter:
         self._with_names, self._timestamps = with_names, timestamps
         self._recording = Recording("")
         self._prefix = ""
-        self._open = self._told = False
+        self._open = self._has_deltas = False
 
     def begin(self, recording: Recording) -> None:
         """A recording starts."""
         self._recording = recording
         self._prefix = f"{printable(self._recording.file)}: " if self._with_names else ""
-        self._told = False
+        self._has_deltas = False
 
     def delta(self, text: str) -> None:
         """Written at once; a line break of the model's begins a new line with the same prefix. Not so where a
@@ -86,12 +88,12 @@ class TextWriter:
         """
         if self._timestamps or self._recording.split_channels:
             return
-        self._told = self._told or bool(text)
+        self._has_deltas = self._has_deltas or bool(text)
         self._write(text, self._prefix)
 
     def segment(self, segment: Segment) -> None:
-        """Ends the window's line; writes it if its deltas were not told."""
-        if segment.text and not self._told:
+        """Ends the window's line; writes it if its deltas did not come."""
+        if segment.text and not self._has_deltas:
             label = channel_label(self._recording, segment.channel)
             text = segment.text if segment.translation is None else f"{segment.text}\n{segment.translation}"
             if self._timestamps:
@@ -115,7 +117,7 @@ class TextWriter:
         self._out.flush()
 
     def _close_line(self) -> None:
-        self._told = False
+        self._has_deltas = False
         if self._open:
             self._out.write("\n")
             self._out.flush()

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from gemma_audio_cli.audio.read.source import Source, display_name, open_source
 from gemma_audio_cli.audio.segment import presence
-from gemma_audio_cli.audio.segment.level import telling
+from gemma_audio_cli.audio.segment.level import report_level
 from gemma_audio_cli.audio.segment.windows import Window, windows
 from gemma_audio_cli.errors import AudioError, InputError, UsageError
 from gemma_audio_cli.pipeline.events import (
@@ -78,7 +78,9 @@ class _Question:
     def _windows(self, source: Source) -> Iterator[Window]:
         """All of the recording up to where it fails: the question is then about that much of it."""
         try:
-            found = telling(windows(self._measured(source), self._cut), source.name, self._recognizer.notice)
+            found = report_level(
+                windows(self._measured(source), self._cut), source.name, self._recognizer.notice
+            )
             for window in found:
                 yield replace(window, start=window.start + source.start)
         except AudioError as failure:

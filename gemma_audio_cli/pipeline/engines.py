@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 
 from gemma_audio_cli.backends.choose import AUTO, Choice, choose
-from gemma_audio_cli.backends.table import CPU, back_end
+from gemma_audio_cli.backends.table import CPU, find_backend
 from gemma_audio_cli.engine._binding import use_library
 from gemma_audio_cli.engine.devices import devices
 from gemma_audio_cli.engine.engine import Engine
@@ -24,9 +24,7 @@ CPU_DEVICE = "CPU"
 class EngineFactory:
     """Opens one model, and opens it again on the CPU when its device fails while computing."""
 
-    def __init__(
-        self, text: Path, mmproj: Path, options: EngineOptions, notice: Notice
-    ) -> None:
+    def __init__(self, text: Path, mmproj: Path, options: EngineOptions, notice: Notice) -> None:
         """`options.device` is what a person asked for; `notice` hears of a fall back to the CPU."""
         self._text, self._mmproj, self._options, self._notice = text, mmproj, options, notice
 
@@ -81,7 +79,7 @@ def device_of(choice: Choice) -> str | None:
         return choice.device
     if choice.backend in (AUTO, CPU):
         return None
-    prefix = back_end(choice.backend).device
+    prefix = find_backend(choice.backend).device
     found = next((name for name in known if name.startswith(prefix)), None)
     if found is None:
         raise BackendError(f"it sees no device on this machine; it has {', '.join(known)}")

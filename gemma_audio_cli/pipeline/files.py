@@ -3,7 +3,7 @@
     recordings ──► source ──► windows ──► Transcriber (all recordings together) ──► events in order
 
 The windows of the next recordings are taken in while those of this one are decoded. Results come in the order
-of the recordings; one that fails is told when its turn comes, after the text of what could be heard.
+of the recordings; one that fails is reported when its turn comes, after the text of what could be heard.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _RecordingJob:
     held: list[Segment] = field(default_factory=list)
     """Segments of split channels, to be put in order of time at the end."""
     odd_level: bool = False
-    """It has been told that its level is odd."""
+    """Its odd level has been reported."""
     seconds: float = 0.0
     """How far it has been read, from its start."""
     whole: bool = False
@@ -130,7 +130,7 @@ class Transcription:
                 return
             recording = Recording(
                 display_name(name),
-                language=options.instruction.told_language,
+                language=options.instruction.language_name,
                 model=self._recognizer.model_name,
                 split_channels=options.source.split_channels,
             )

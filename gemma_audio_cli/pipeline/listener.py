@@ -94,7 +94,7 @@ class Listener:
     # -- steps --
 
     def _surely(self, step: Callable[[], T]) -> T:
-        """Does the step; where the device fails, with another engine that is told the utterance again."""
+        """Does the step; where the device fails, with another engine that gets the utterance again."""
         try:
             return step()
         except DEVICE_FAILURES as error:

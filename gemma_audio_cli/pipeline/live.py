@@ -51,7 +51,7 @@ class LiveTranscription:
         taps: Iterable[Tap] = (),
         gate: Callable[[], bool] | None = None,
     ) -> None:
-        """`source` is open. `taps` are told every block that counts, first. `gate`: sound counts only while
+        """`source` is open. `taps` get every block that counts, first. `gate`: sound counts only while
         it answers True, all of it is speech, and an utterance ends where it no longer does (push to talk).
         """
         options = options or LiveOptions()
@@ -104,7 +104,7 @@ class LiveTranscription:
     def events(self) -> Generator[LiveEvent, None, None]:
         """What is said, until the stream is over."""
         recording = Recording(
-            self._source.name, language=self._instruction.told_language, model=self._recognizer.model_name
+            self._source.name, language=self._instruction.language_name, model=self._recognizer.model_name
         )
         yield RecordingStarted(recording)
         transcriber = self._recognizer.transcriber(DecodeOptions(slots=1, max_seconds=self._window))

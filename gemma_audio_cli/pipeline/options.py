@@ -37,7 +37,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class InstructionOptions:
-    """What the model is told about a clip."""
+    """What to do with a clip."""
 
     language: str | None = None
     """The language spoken, as a name or an ISO code; None: the model finds it."""
@@ -50,7 +50,7 @@ class InstructionOptions:
 
     def __post_init__(self) -> None:
         if self.replacement is not None and not self.replacement.strip():
-            raise UsageError("the question is empty")
+            raise UsageError("your own instruction (--prompt, --ask) is empty")
         if self.replacement and (self.language or self.translate_to):
             given = "--language" if self.language else "--translate-to"
             raise UsageError(
@@ -74,9 +74,9 @@ class InstructionOptions:
         return replace(segment, text=text, translation=translation)
 
     @property
-    def told_language(self) -> str | None:
-        """The language the model is told, by name; None: it is told none."""
-        return language_name(self.language) if self.language and not self.replacement else None
+    def language_name(self) -> str | None:
+        """The language in the instruction, by name; None: it names none."""
+        return language_name(self.language) if self.language else None
 
 
 @dataclass(frozen=True)

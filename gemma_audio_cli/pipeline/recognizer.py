@@ -35,7 +35,7 @@ class Recognizer:
         notice: Notice | None = None,
         demo_notice: str | None = None,
     ) -> None:
-        """`engine`: one that is open already, and stays open. `demo_notice` is told when the demo
+        """`engine`: one that is open already, and stays open. `demo_notice` is given when the demo
         model is opened. Raises UsageError and ModelError where the options name nothing that could be opened.
         """
         self.notice: Notice = notice or no_notice

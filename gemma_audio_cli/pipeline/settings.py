@@ -1,6 +1,6 @@
 """Would a setting work? Each is tried with the code that will use it, before it is written down.
 
-    try_setting("device", "CUDA7", settings) ──► BackendError: no device CUDA7; this build has CPU
+try_setting("device", "CUDA7", settings) ──► BackendError: no device CUDA7; this build has CPU
 """
 
 from __future__ import annotations

@@ -143,26 +143,26 @@ def pace(args: argparse.Namespace) -> dict[str, Any]:
         )
         cpu, start = time.process_time(), clock()
         hearing.start()
-        told = []
+        reported = []
         for event in ear.listen(speech_queue):
-            told.append((clock() - start, event, speech_queue.seconds))
+            reported.append((clock() - start, event, speech_queue.seconds))
         wall, cpu = clock() - start, time.process_time() - cpu
         ear.close()
     gaps, last = [], 0.0
-    for when, event, _ in told:
+    for when, event, _ in reported:
         if isinstance(event, Partial):
             # The first one of an utterance is counted from the utterance's beginning.
             gaps.append(when - max(last, event.start))
             last = when
-    finals = [event for _, event, _ in told if isinstance(event, Final)]
+    finals = [event for _, event, _ in reported if isinstance(event, Final)]
     return {
         "utterances": len(finals),
         "tokens": [final.tokens for final in finals],
         "partials": len(gaps),
         "between_partials": spread(gaps),
         "most_waiting_s": round(speech_queue.longest, 2),
-        "waiting_at_finals_s": [round(w, 2) for _, event, w in told if isinstance(event, Final)],
-        "delay_partial": spread([event.delay for _, event, _ in told if isinstance(event, Partial)]),
+        "waiting_at_finals_s": [round(w, 2) for _, event, w in reported if isinstance(event, Final)],
+        "delay_partial": spread([event.delay for _, event, _ in reported if isinstance(event, Partial)]),
         "delay_final": spread([final.delay for final in finals]),
         "work_of_final": spread([final.work for final in finals]),
         "cores": round(cpu / wall, 2),

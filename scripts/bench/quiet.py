@@ -1,7 +1,7 @@
 """How much of a measurement other processes took.
 
 A run beside a busy neighbour says nothing: threads that wait for each other at every step of a graph lose far
-more than the neighbour takes. So each run is told how much processor time others used while it ran.
+more than the neighbour takes. So each run records how much processor time others used while it ran.
 """
 
 from __future__ import annotations

@@ -162,23 +162,23 @@ def read(path: str, options: dict[str, object]) -> str | None:
     from gemma_audio_cli.audio.read.source import SourceOptions, open_source
     from gemma_audio_cli.errors import InputError
 
-    told: list[str] = []
+    reported: list[str] = []
     count = 0
     try:
-        with open_source(path, SourceOptions(**options), told.append) as source:  # type: ignore[arg-type]
+        with open_source(path, SourceOptions(**options), reported.append) as source:  # type: ignore[arg-type]
             for block in source.blocks():
                 count += len(block)
                 if block.dtype != np.float32 or not np.isfinite(block).all():
                     return "samples that are no numbers"
     except InputError as error:
-        told.append(str(error))
+        reported.append(str(error))
     except MemoryError:
         return "MemoryError"
     except Exception as error:  # what a person would see as a traceback
         return f"{type(error).__name__}: {error}"
-    if any("\n" in text or not text.startswith(f"{path}: ") for text in told):
-        return f"no clear line: {told!r}"
-    return None if count or told else "neither samples nor a word"
+    if any("\n" in text or not text.startswith(f"{path}: ") for text in reported):
+        return f"no clear line: {reported!r}"
+    return None if count or reported else "neither samples nor a word"
 
 
 def outcome(data: bytes, suffix: str, options: dict[str, object], *, piped: bool) -> str | None:

@@ -18,10 +18,10 @@ MEDIA = Path(__file__).resolve().parents[1] / "media"
 
 
 def heard(path: Path | str, **options: object) -> tuple[np.ndarray, list[str]]:
-    """(all samples, what was told)."""
-    told: list[str] = []
-    with open_source(path, SourceOptions(**options), told.append) as source:
-        return np.concatenate(list(source.blocks())), told
+    """(all samples, what was reported)."""
+    reported: list[str] = []
+    with open_source(path, SourceOptions(**options), reported.append) as source:
+        return np.concatenate(list(source.blocks())), reported
 
 
 def ogg(path: Path, sound: np.ndarray, subtype: str, serial: int) -> bytes:
@@ -56,9 +56,9 @@ def test_a_chain_of_ogg_is_heard_to_its_end_whatever_its_serials(tmp_path, make_
     parts = [ogg(path, make_chirp(1.0 + n / 2), subtype, serial) for n, serial in enumerate(serials)]
     path.write_bytes(b"".join(parts))
     seconds = sum(1.0 + n / 2 for n in range(len(serials)))
-    sound, told = heard(path)
+    sound, reported = heard(path)
     assert len(sound) / 16_000 == pytest.approx(seconds, abs=0.05 * len(serials))
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
@@ -69,10 +69,10 @@ def test_joined_flac(tmp_path, make_chirp, alike, subtype):
         soundfile.write(path, make_chirp(seconds), 16_000, subtype=subtype)
         both += path.read_bytes()
     path.write_bytes(both)
-    sound, told = heard(path)
+    sound, reported = heard(path)
     assert len(sound) == 48_000
     assert alike(sound[32_000:], make_chirp(1.0))[0] > 0.999
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.parametrize("cover", [0, 40_000])
@@ -84,8 +84,8 @@ def test_joined_mp3_is_not_called_damaged(tmp_path, make_chirp, cover):
     picture = np.random.default_rng(1).bytes(cover)
     tag = b"ID3\x04\x00\x00" + size + b"APIC" + bytes(16) + picture
     path.write_bytes(plain + b"TAG" + bytes(125) + tag + plain)
-    sound, told = heard(path)
-    assert told == []
+    sound, reported = heard(path)
+    assert reported == []
     assert len(sound) / 16_000 == pytest.approx(4.0, abs=0.3)
 
 
@@ -105,8 +105,8 @@ def test_joined_flac_of_other_rates_and_channels(tmp_path, make_chirp, alike):
         soundfile.write(path, sound, rate)
         data += path.read_bytes()
     path.write_bytes(data)
-    sound, told = heard(path)
-    assert (len(sound) / 16_000, told) == (pytest.approx(4.0, abs=0.01), [])
+    sound, reported = heard(path)
+    assert (len(sound) / 16_000, reported) == (pytest.approx(4.0, abs=0.01), [])
     assert alike(sound[32_000:48_000], make_chirp(1.0))[0] > 0.99
     assert alike(heard(path, start=2.5, end=3.0)[0], sound[40_000:48_000])[0] > 0.99
     path.write_bytes(data[: len(data) - 3_000])
@@ -156,14 +156,14 @@ RAMP = (np.arange(40_000) % 20_011 - 10_000).astype(np.int16)
 def test_what_lies_behind_the_samples(tmp_path, pipe, piped, behind, found, word):
     path = tmp_path / "a.wav"
     path.write_bytes(wav(RAMP) + behind)
-    sound, told = heard(pipe(path.read_bytes()) if piped else path)
+    sound, reported = heard(pipe(path.read_bytes()) if piped else path)
     assert len(sound) == 40_000 + found
     for at in range(0, len(sound), 40_000):
         np.testing.assert_array_equal(sound[at : at + 40_000] * 32_768, RAMP)
     if piped and "bytes" in word and found:
         word = "more samples lie behind"  # nobody knows how many
-    assert len(told) == bool(word)
-    assert word in "".join(told)
+    assert len(reported) == bool(word)
+    assert word in "".join(reported)
     if found:
         part, _ = heard(path, start=3.0, end=3.5)
         np.testing.assert_array_equal(part, sound[48_000:56_000])
@@ -172,15 +172,15 @@ def test_what_lies_behind_the_samples(tmp_path, pipe, piped, behind, found, word
 def test_padding_behind_the_samples_is_no_sound(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(wav(RAMP) + bytes(60_000))
-    sound, told = heard(path)
-    assert (len(sound), told) == (40_000, [])
+    sound, reported = heard(path)
+    assert (len(sound), reported) == (40_000, [])
 
 
 def test_an_unknown_chunk_that_ends_the_file_is_no_sound(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(wav(RAMP) + b"mine" + struct.pack("<I", 50_000) + RAMP.tobytes()[:50_000])
-    sound, told = heard(path)
-    assert (len(sound), told) == (40_000, [])
+    sound, reported = heard(path)
+    assert (len(sound), reported) == (40_000, [])
 
 
 @pytest.mark.parametrize("wraps", [1, 2])
@@ -195,16 +195,14 @@ def test_a_size_that_wrapped_at_4_gib(tmp_path, wraps):
     seconds = size / 32_000
     with open_source(path) as source:
         assert source.duration == pytest.approx(seconds)
-    sound, told = heard(path, start=seconds - 2.5)
+    sound, reported = heard(path, start=seconds - 2.5)
     np.testing.assert_array_equal(sound * 32_768, RAMP)
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.parametrize("piped", [False, True])
 @pytest.mark.parametrize(("lacking", "whole"), [(44, True), (3_000, True), (3_400, False), (40_000, False)])
-def test_a_header_that_promises_less_than_a_tenth_of_a_second_too_much(
-    tmp_path, pipe, piped, lacking, whole
-):
+def test_a_header_that_promises_less_than_a_tenth_of_a_second_too_much(tmp_path, pipe, piped, lacking, whole):
     path = tmp_path / "a.wav"
     path.write_bytes(wav(RAMP, 80_000 + lacking))
     source = pipe(path.read_bytes()) if piped else path
@@ -248,8 +246,8 @@ def test_pauses_of_amr_keep_their_time(monkeypatch, own):
 
     if not own:  # an FFmpeg without libopencore, whose own decoder refuses the packets of a pause
         monkeypatch.setattr(container, "_AMR", {"amrnb": "none", "amrwb": "none"})
-    sound, told = heard(MEDIA / "dtx-pause.amr")
-    assert told == []
+    sound, reported = heard(MEDIA / "dtx-pause.amr")
+    assert reported == []
     packets = 0
     data = (MEDIA / "dtx-pause.amr").read_bytes()[6:]
     while data:
@@ -264,15 +262,15 @@ def test_pauses_of_amr_keep_their_time(monkeypatch, own):
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "aac"), ("m4a", "aac"), ("mov", "pcm_s16le")])
-def test_a_second_mp4_behind_the_first_is_told(tmp_path, make_file, make_chirp, suffix, codec):
+def test_a_second_mp4_behind_the_first_is_reported(tmp_path, make_file, make_chirp, suffix, codec):
     path = make_file(tmp_path / f"a.{suffix}", codec, make_chirp(2.0, 48_000), 48_000)
-    alone, told = heard(path)
-    assert told == []
+    alone, reported = heard(path)
+    assert reported == []
     data = path.read_bytes()
     path.write_bytes(data + data)
-    both, (told,) = heard(path)
+    both, (reported,) = heard(path)
     np.testing.assert_array_equal(both, alone)
-    assert f"another recording of {len(data)} bytes" in told
+    assert f"another recording of {len(data)} bytes" in reported
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mkv", "aac"), ("webm", "libopus")])

@@ -34,7 +34,7 @@ def test_what_cannot_be_opened_twice_or_at_all_has_none(tmp_path):
 
 
 def test_the_work_does_not_wait_for_lengths():
-    asked, told = threading.Event(), []
+    asked, reported = threading.Event(), []
 
     def slow(_path: str, _options: SourceOptions | None) -> float:
         asked.set()
@@ -43,20 +43,20 @@ def test_the_work_does_not_wait_for_lengths():
 
     names = [f"{i}.wav" for i in range(10_000)]
     began = time.monotonic()
-    with Lengths(names, None, lambda *found: told.append(found), slow):
+    with Lengths(names, None, lambda *found: reported.append(found), slow):
         assert time.monotonic() - began < 0.15
         assert asked.wait(5)
-    assert len(told) <= 1  # the end does not wait for all of them either
+    assert len(reported) <= 1  # the end does not wait for all of them either
 
 
 def test_they_come_in_order_and_a_file_without_one_is_passed_over():
-    told, last = [], threading.Event()
+    reported, last = [], threading.Event()
 
     def found(path: str, seconds: float) -> None:
-        told.append((path, seconds))
+        reported.append((path, seconds))
         if path == "d":
             last.set()
 
     with Lengths("abcd", None, found, lambda path, _options: {"a": 1.0, "c": 3.0, "d": 4.0}.get(path)):
         assert last.wait(5)
-    assert told == [("a", 1.0), ("c", 3.0), ("d", 4.0)]
+    assert reported == [("a", 1.0), ("c", 3.0), ("d", 4.0)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from gemma_audio_cli.audio.segment.level import level_of, odd_level, telling
+from gemma_audio_cli.audio.segment.level import level_of, odd_level, report_level
 from gemma_audio_cli.audio.segment.segmenter import channel_windows
 from gemma_audio_cli.audio.segment.windows import windows
 
@@ -39,15 +39,15 @@ def test_a_usual_level_is_left_alone_to_the_bit(voice, decibels, how):
 
 @pytest.mark.parametrize("decibels", [-47, -57, -65, 10, 30, 90])
 def test_speech_far_off_is_found_whole_and_brought_to_a_usual_level(voice, decibels):
-    told: list[str] = []
+    reported: list[str] = []
     (usual,) = cut(voice)
     for how in (cut, lambda sound: list(windows([sound.astype(np.float32)]))):
-        (window,) = telling(how(voice * 10 ** (decibels / 20)), "x.wav", told.append)
+        (window,) = report_level(how(voice * 10 ** (decibels / 20)), "x.wav", reported.append)
         assert 0.02 < level_of(window.samples) < 0.2
         assert window.seconds > usual.seconds - 0.4
         assert (window.gain > 1) == (decibels < 0)
-    assert len(told) == 2
-    assert all(("raised" if decibels < 0 else "lowered") in text for text in told)
+    assert len(reported) == 2
+    assert all(("raised" if decibels < 0 else "lowered") in text for text in reported)
 
 
 def test_a_click_does_not_count(voice):

@@ -20,10 +20,10 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
     return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(np.float32)
 
 
-def mix(*channels: np.ndarray, layout=(), sizes=(10**9,), told=None) -> np.ndarray:
+def mix(*channels: np.ndarray, layout=(), sizes=(10**9,), reported=None) -> np.ndarray:
     """The channels, cut into blocks of these sizes over and over, as one."""
     data = np.stack(channels, axis=1)
-    mixer = Mixer(layout, data.shape[1], RATE, "x.wav", (told if told is not None else []).append)
+    mixer = Mixer(layout, data.shape[1], RATE, "x.wav", (reported if reported is not None else []).append)
     out, at, n = [], 0, 0
     while at < len(data):
         size = sizes[n % len(sizes)]
@@ -43,36 +43,36 @@ def test_what_agrees_or_has_nothing_in_common_is_averaged_to_the_bit(apart):
     voice = noise(2)
     left, right = voice + apart * noise(2, 1), voice + apart * noise(2, 2)
     want = np.stack([left, right], axis=1).mean(axis=1, dtype=np.float32)
-    told: list[str] = []
-    np.testing.assert_array_equal(mix(left, right, told=told), want)
+    reported: list[str] = []
+    np.testing.assert_array_equal(mix(left, right, reported=reported), want)
     np.testing.assert_array_equal(mix(noise(2, 3), noise(2, 4)), (noise(2, 3) + noise(2, 4)) / 2)
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.parametrize("share", [1.0, 0.8, 0.5])
 @pytest.mark.parametrize("seconds", [0.02, 0.35, 3.0])
 @pytest.mark.parametrize("hiss", [0.0, 0.3])
 def test_opposite_phase_is_heard_at_any_length(share, seconds, hiss):
-    voice, told = noise(seconds), list[str]()
+    voice, reported = noise(seconds), list[str]()
     n = len(voice)
     left, right = voice + hiss * noise(seconds, 1), -share * voice + hiss * noise(seconds, 2)
-    mixed = mix(left, right, told=told)
+    mixed = mix(left, right, reported=reported)
     assert len(mixed) == n
     assert abs(strength(mixed, voice)) > 0.6
-    assert len(told) == (seconds > 1)  # half a second of it is told, once
-    assert all("opposite phase" in text and text.startswith("x.wav: ") for text in told)
+    assert len(reported) == (seconds > 1)  # half a second of it is reported, once
+    assert all("opposite phase" in text and text.startswith("x.wav: ") for text in reported)
 
 
 def test_only_the_part_that_is_opposite_is_turned():
-    voice, told = noise(6), list[str]()
+    voice, reported = noise(6), list[str]()
     other = voice.copy()
     other[2 * RATE : 4 * RATE] *= -1  # a part that was cut in from elsewhere
-    mixed = mix(voice, other, told=told)
+    mixed = mix(voice, other, reported=reported)
     for second in range(6):
         part = slice(second * RATE + RATE // 4, (second + 1) * RATE)
         assert abs(strength(mixed[part], voice[part])) > 0.9
     np.testing.assert_array_equal(mixed[: 2 * RATE], voice[: 2 * RATE])
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_hum_that_both_wires_pick_up_hides_nothing():

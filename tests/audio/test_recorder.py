@@ -113,7 +113,7 @@ def test_rates_they_cannot_hold_are_refused(tmp_path, name, rate):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_recording_is_replaced_only_when_told(tmp_path):
+def test_a_recording_is_replaced_only_when_asked(tmp_path):
     path = tmp_path / "out.flac"
     path.write_bytes(b"precious")
     with pytest.raises(UsageError, match="--overwrite"):

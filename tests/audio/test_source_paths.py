@@ -67,13 +67,13 @@ def test_links_in_a_circle_end(tree):
     assert len(list(expand([str(tree)], recursive=True))) == 5
 
 
-def test_a_folder_without_recordings_is_told(tmp_path):
+def test_a_folder_without_recordings_is_reported(tmp_path):
     notices: list[str] = []
     assert list(expand([str(tmp_path)], recursive=True, notice=notices.append)) == []
     assert notices == [f"{tmp_path}: no recordings in this folder"]
 
 
-def test_a_folder_that_goes_away_is_told(tree, monkeypatch):
+def test_a_folder_that_goes_away_is_reported(tree, monkeypatch):
     def denied(_path: str) -> None:
         raise PermissionError(13, "Permission denied")
 

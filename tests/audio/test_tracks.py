@@ -40,11 +40,11 @@ def film(path: Path, codec: str = "aac", seconds: float = 1.0) -> Path:
 
 
 def pitch(path: Path, track: str | None = None) -> tuple[float, list[str]]:
-    """(the strongest frequency in Hz, what was told)."""
-    told: list[str] = []
-    with open_source(path, SourceOptions(track=track), told.append) as source:
+    """(the strongest frequency in Hz, what was reported)."""
+    reported: list[str] = []
+    with open_source(path, SourceOptions(track=track), reported.append) as source:
         sound = np.concatenate(list(source.blocks()))
-    return float(np.abs(np.fft.rfft(sound)).argmax() * 16_000 / len(sound)), told
+    return float(np.abs(np.fft.rfft(sound)).argmax() * 16_000 / len(sound)), reported
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
@@ -54,12 +54,12 @@ def test_a_track_is_chosen_by_number_or_language(tmp_path, suffix):
         ("1", "eng"), ("2", "deu"), ("3", "fra"), ("deu", "deu"), ("de", "deu"), ("ger", "deu"),
         ("German", "deu"), ("FR", "fra"), ("en-GB", "eng"),
     ):  # fmt: skip
-        found, told = pitch(path, wanted)
+        found, reported = pitch(path, wanted)
         assert found == pytest.approx(FREQUENCIES[language], rel=0.05)
-        assert told == []
-    found, (told,) = pitch(path)
+        assert reported == []
+    found, (reported,) = pitch(path)
     assert found == pytest.approx(440, rel=0.05)
-    assert "3 audio tracks (1: eng aac, 2: deu aac, 3: fra aac); track 1 is heard" in told
+    assert "3 audio tracks (1: eng aac, 2: deu aac, 3: fra aac); track 1 is heard" in reported
     for wanted in ("4", "ita"):
         with pytest.raises(AudioError, match=f"no audio track {wanted}: it has 3 audio tracks"):
             pitch(path, wanted)
@@ -75,10 +75,10 @@ def test_a_track_that_no_decoder_knows_is_passed_over(tmp_path):
         for n in unknown:
             changed[places[n] : places[n] + 4] = b"apac"
         path.write_bytes(changed)
-        found, told = pitch(path)
+        found, reported = pitch(path)
         usable = [value for n, value in enumerate(FREQUENCIES.values()) if n not in unknown]
         assert found == pytest.approx(usable[0], rel=0.05)
-        assert len(told) == (len(usable) > 1)  # where there is no choice, there is nothing to say
+        assert len(reported) == (len(usable) > 1)  # where there is no choice, there is nothing to say
         with pytest.raises(AudioError, match="no decoder"):
             pitch(path, str(unknown[0] + 1))
 

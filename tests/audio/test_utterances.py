@@ -1,4 +1,4 @@
-"""Utterances told while they are spoken are the windows that the cutter finds afterwards."""
+"""Utterances given while they are spoken are the windows that the cutter finds afterwards."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_they_are_the_windows_that_the_cutter_finds(runs, options, tail, sizes, 
         np.testing.assert_array_equal(ours, window.samples)
 
 
-def test_speech_is_told_while_it_lasts_and_a_pause_is_held_back():
+def test_speech_is_given_while_it_lasts_and_a_pause_is_held_back():
     # 20 frames of speech, a pause, speech: what lies beyond the room around speech is not given yet.
     probabilities = [1.0] * 20 + [0.0] * 15 + [1.0] * 5
     samples = np.ones(40 * FRAME, dtype=np.float32)

@@ -23,12 +23,12 @@ from gemma_audio_cli import errors
 from gemma_audio_cli.backends import amx, store
 from gemma_audio_cli.backends import build as building
 from gemma_audio_cli.backends.choose import choose
-from gemma_audio_cli.backends.table import Fetched, Need, back_end
+from gemma_audio_cli.backends.table import Fetched, Need, find_backend
 from gemma_audio_cli.backends.tools import Machine
 from gemma_audio_cli.engine._binding import find_library
 
 ROOT = Path(__file__).resolve().parents[2]
-ROW = replace(back_end("blas"), needs=())
+ROW = replace(find_backend("blas"), needs=())
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_all_that_runs_lies_in_one_folder(folder, monkeypatch):
 def test_what_is_missing_is_named_with_its_package(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(errors.BackendError, match=r"C\+\+ compiler.*g\+\+.*glslc"):
-        building.build(back_end("vulkan"), lambda *_: None)
+        building.build(find_backend("vulkan"), lambda *_: None)
 
 
 SLOW_PIP = """
@@ -155,8 +155,8 @@ def test_an_interrupted_build_leaves_no_process_and_no_folder(tmp_path):
     (tmp_path / "pip" / "__main__.py").write_text(SLOW_PIP)
     code = (
         "from dataclasses import replace; from gemma_audio_cli.backends import build, table\n"
-        "row = replace(table.back_end('blas'), needs=())\n"
-        "build.build(row, lambda *told: print(*told, flush=True))"
+        "row = replace(table.find_backend('blas'), needs=())\n"
+        "build.build(row, lambda *reported: print(*reported, flush=True))"
     )
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
@@ -166,8 +166,8 @@ def test_an_interrupted_build_leaves_no_process_and_no_folder(tmp_path):
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    told = next(line for line in process.stdout if line.rstrip().endswith("3 9"))
-    assert told.startswith("llama-cpp-python")
+    reported = next(line for line in process.stdout if line.rstrip().endswith("3 9"))
+    assert reported.startswith("llama-cpp-python")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) != 0
     log = (tmp_path / "built" / "blas" / "build.log").read_text()

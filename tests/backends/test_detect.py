@@ -14,7 +14,7 @@ from gemma_audio_cli.backends import tools
 from gemma_audio_cli.backends.detect import detect, detect_all, fetchable, missing
 from gemma_audio_cli.backends.status import advice
 from gemma_audio_cli.backends.store import Build, Record
-from gemma_audio_cli.backends.table import BACK_ENDS, back_end
+from gemma_audio_cli.backends.table import BACKENDS, find_backend
 from gemma_audio_cli.backends.tools import Machine
 
 DATA = Path(__file__).parent / "data"
@@ -49,21 +49,21 @@ class Described(Machine):
 NVIDIA = {"nvidia-smi": "nvidia-smi.txt", "nvidia-smi --query-gpu": "nvidia-smi-query.csv"}
 
 
-def test_a_toolkit_newer_than_the_driver_is_told():
-    found = detect(back_end("cuda"), Described("linux", NVIDIA | {"nvcc": "nvcc-13.0.txt"}))
+def test_a_toolkit_newer_than_the_driver_is_reported():
+    found = detect(find_backend("cuda"), Described("linux", NVIDIA | {"nvcc": "nvcc-13.0.txt"}))
     assert len(found.devices) == 2
     assert found.toolchain == "nvcc 13.0"
     assert "CUDA 12.4 at most" in found.note
 
 
 def test_a_matching_toolkit_needs_no_remark():
-    found = detect(back_end("cuda"), Described("linux", NVIDIA | {"nvcc": "nvcc-12.4.txt"}))
+    found = detect(find_backend("cuda"), Described("linux", NVIDIA | {"nvcc": "nvcc-12.4.txt"}))
     assert (found.toolchain, found.note) == ("nvcc 12.4", "")
 
 
 def test_amd_memory_and_driver_come_from_the_second_tool():
     prints = {"rocminfo": "rocminfo.txt", "rocm-smi": "rocm-smi.json", "hipcc": "hipcc.txt"}
-    (device,) = detect(back_end("hip"), Described("linux", prints)).devices
+    (device,) = detect(find_backend("hip"), Described("linux", prints)).devices
     assert device.driver == "6.7.0"
     assert device.free is not None
     assert device.memory is not None
@@ -71,7 +71,9 @@ def test_amd_memory_and_driver_come_from_the_second_tool():
 
 
 def test_software_is_no_hardware():
-    found = detect(back_end("vulkan"), Described("linux", {"vulkaninfo": "vulkaninfo-summary-llvmpipe.txt"}))
+    found = detect(
+        find_backend("vulkan"), Described("linux", {"vulkaninfo": "vulkaninfo-summary-llvmpipe.txt"})
+    )
     assert found.devices
     assert not found.hardware
 
@@ -79,20 +81,20 @@ def test_software_is_no_hardware():
 @pytest.mark.parametrize("name", ["cuda", "hip", "metal", "vulkan", "openvino", "sycl", "cann", "blas"])
 @pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
 def test_a_bare_machine_has_nothing(name, system):
-    found = detect(back_end(name), Described(system))
+    found = detect(find_backend(name), Described(system))
     assert found.devices == ()
     assert found.toolchain is None
 
 
 def test_what_is_missing_comes_with_its_package():
-    needs = missing(back_end("vulkan"), Described("linux", {"c++": "nvcc-12.4.txt"}))
+    needs = missing(find_backend("vulkan"), Described("linux", {"c++": "nvcc-12.4.txt"}))
     assert [need.package.split()[0] for need in needs] == ["glslc", "libvulkan-dev", "spirv-headers"]
-    assert missing(back_end("cpu"), Described("linux"))[0].package.startswith("g++")
+    assert missing(find_backend("cpu"), Described("linux"))[0].package.startswith("g++")
 
 
 def test_this_machine_has_a_cpu():
     found = detect_all()
-    assert set(found) == {row.name for row in BACK_ENDS}
+    assert set(found) == {row.name for row in BACKENDS}
     assert found["cpu"].devices[0].name
 
 
@@ -105,14 +107,14 @@ def test_a_tool_that_hangs_is_given_up(monkeypatch, tmp_path):
 
 def test_a_name_nearly_right_is_answered_with_the_right_one():
     with pytest.raises(errors.UsageError, match="did you mean vulkan"):
-        back_end("vulcan")
+        find_backend("vulcan")
 
 
 def test_the_docs_say_what_the_table_says():
     root = Path(__file__).resolve().parents[2]
     for path in (root / "README.md", root / "docs" / "BACKENDS.md"):
         text = path.read_text(encoding="utf-8")
-        for row in BACK_ENDS:
+        for row in BACKENDS:
             assert f"| `{row.name}` | {row.title} | {row.verified} |" in text
 
 
@@ -129,7 +131,7 @@ def test_detection_imports_nothing_heavy():
 def _advised(
     name: str, prints: dict[str, str], files: tuple[str, ...] = (), build: Build | None = None
 ) -> str:
-    row, machine = back_end(name), Described("linux", prints, files)
+    row, machine = find_backend(name), Described("linux", prints, files)
     return advice(row, detect(row, machine), build, missing(row, machine))
 
 
@@ -145,7 +147,7 @@ def test_openblas_needs_no_device_and_is_built_like_the_others(tmp_path):
     record = Record("blas", "0.1.0", "0.3.36", 3, (), "2026-11-01T00:00:00Z")
     built = _advised("blas", compiler | {"pkg-config": "openblas.txt"}, (header,), Build(tmp_path, record))
     assert built.startswith("--backend blas; slower than")
-    found = detect(back_end("blas"), Described("linux", {"pkg-config": "openblas.txt"}))
+    found = detect(find_backend("blas"), Described("linux", {"pkg-config": "openblas.txt"}))
     assert found.toolchain == "OpenBLAS 0.3.21"
 
 
@@ -153,16 +155,16 @@ def test_openvino_computes_without_a_device_too():
     assert _advised("openvino", {"c++": "nvcc-12.4.txt"}).startswith("install openvino")
 
 
-def test_a_device_that_is_not_there_is_told_with_its_driver():
+def test_a_device_that_is_not_there_is_reported_with_its_driver():
     assert _advised("vulkan", {}).startswith("no device seen; driver: the graphics driver")
 
 
 def test_what_computes_on_the_cpu_is_never_taken_unasked():
-    assert {row.name for row in BACK_ENDS if row.on_cpu} == {"blas", "openvino"}
+    assert {row.name for row in BACKENDS if row.on_cpu} == {"blas", "openvino"}
 
 
 def _fetched(name: str, machine: Machine) -> list[str]:
-    row = back_end(name)
+    row = find_backend(name)
     found = [fetchable(row, need, machine) for need in missing(row, machine)]
     return [fetched.packages[0] for fetched in found if fetched]
 

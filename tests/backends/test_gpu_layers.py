@@ -50,6 +50,6 @@ def test_flag_environment_and_file(cli, environment):
     some = cli("transcribe", "-q", "-m", "demo", demo_sample(), env={"GEMMA_AUDIO_GPU_LAYERS": "some"})
     assert some.code == 2
     assert "GEMMA_AUDIO_GPU_LAYERS takes auto or a number of layers, not 'some'" in some.err
-    told = cli("ask", "-q", "--gpu-layers", "many", "What?", demo_sample())
-    assert (told.code, told.out) == (2, "")
-    assert told.err.count("\n") == 1
+    reported = cli("ask", "-q", "--gpu-layers", "many", "What?", demo_sample())
+    assert (reported.code, reported.out) == (2, "")
+    assert reported.err.count("\n") == 1

@@ -123,7 +123,7 @@ def test_verbose_prints_a_timing_table_on_stderr(cli, model, recording):
     assert done.out == cli("transcribe", *model, recording).out
 
 
-def test_the_language_is_told_to_the_model(cli, model, recording):
+def test_the_language_reaches_the_model(cli, model, recording):
     def said(*options: str) -> str:
         done = cli("transcribe", *model, "-f", "json", *options, recording)
         assert done.code == 0
@@ -185,7 +185,7 @@ def test_a_recording_cut_short_gives_its_text_and_fails(cli, model, recording):
     assert "cut short" in done.err
 
 
-def test_samples_that_are_no_numbers_are_told(cli, model, tmp_path, make_tone):
+def test_samples_that_are_no_numbers_are_reported(cli, model, tmp_path, make_tone):
     data = make_tone(1.0)
     data[1000] = np.nan
     path = tmp_path / "nan.wav"
@@ -316,7 +316,7 @@ def test_control_c_ends_with_130_and_keeps_what_was_said(start, model, recording
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_told_in_one_line(start, model, recording):
+def test_a_full_disk_is_reported_in_one_line(start, model, recording):
     with Path("/dev/full").open("w") as full:
         child = start("transcribe", *model, recording, stdout=full, stderr=subprocess.PIPE)
     _, err = child.communicate(timeout=60)

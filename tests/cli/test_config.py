@@ -180,7 +180,7 @@ def test_a_wrong_setting_does_not_keep_another_from_being_set(cli, env, tmp_path
     assert path.read_text() == 'threads = 2\ngpu_layers = "auto"\n'
 
 
-def test_a_variable_that_wins_over_what_is_set_is_told(cli, env):
+def test_a_variable_that_wins_over_what_is_set_is_reported(cli, env):
     done = cli("config", "set", "language", "German", env=env | {"GEMMA_AUDIO_LANGUAGE": "French"})
     assert done.code == 0
     assert "GEMMA_AUDIO_LANGUAGE is set and wins" in done.err
@@ -210,8 +210,8 @@ def test_vad_is_a_setting_like_the_others(
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text(file)
     env |= {"GEMMA_AUDIO_VAD": variable}
-    told = cli(*command, "-m", "demo", *flags, recording, env=env).err
-    assert ("no speech was heard" in told) == searched
+    reported = cli(*command, "-m", "demo", *flags, recording, env=env).err
+    assert ("no speech was heard" in reported) == searched
 
 
 def test_doctor_tells_settings_and_what_is_wrong_with_them(cli, env):

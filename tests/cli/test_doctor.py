@@ -40,7 +40,7 @@ def test_json_and_full(cli, tmp_path):
     assert demo["width"] == demo["output_width"]
 
 
-def test_a_model_that_does_not_run_is_told_why(cli, tmp_path):
+def test_a_model_that_does_not_run_says_why(cli, tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"GGUF of no use")
     (tmp_path / "mmproj-model.gguf").write_bytes(b"nothing")
     chosen = {"GEMMA_AUDIO_MODEL": str(tmp_path / "model.gguf")}
@@ -115,7 +115,7 @@ def test_a_sound_library_that_ends_its_process_is_one_line_of_the_page(cli, soun
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ALSA is Linux's")
-def test_alsa_without_configuration_is_told_and_does_not_end_the_page(cli, sound_library):
+def test_alsa_without_configuration_is_reported_and_does_not_end_the_page(cli, sound_library):
     if not find_library("asound"):
         pytest.skip("ALSA is not installed (libasound2)")
     result = cli("doctor", env=sound_library("import os; os.abort()") | {"ALSA_CONFIG_PATH": os.devnull})

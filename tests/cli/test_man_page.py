@@ -50,8 +50,8 @@ def test_every_variable_that_the_package_reads_is_there():
 
 def test_exit_codes_are_those_of_help():
     section = PLAIN.split(".SH EXIT STATUS")[1].split(".SH")[0]
-    told = CliRunner().invoke(app, ["--help"]).output.split("Exit codes:")[1]
-    assert re.findall(r"^(\d+)$", section, re.M) == re.findall(r"\b\d+\b", told)
+    reported = CliRunner().invoke(app, ["--help"]).output.split("Exit codes:")[1]
+    assert re.findall(r"^(\d+)$", section, re.M) == re.findall(r"\b\d+\b", reported)
 
 
 @pytest.mark.parametrize(

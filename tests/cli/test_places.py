@@ -1,4 +1,4 @@
-"""Where results go, under which names, and what is told of names that lead nowhere."""
+"""Where results go, under which names, and what is reported of names that lead nowhere."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_each_name_of_a_recording_gets_its_results(cli, sample, tmp_path, argume
 
 
 @pytest.mark.parametrize("name", ["x.md", "x.csv", "x.docx", "x.srtt"])
-def test_an_extension_of_no_format_is_told(cli, sample, tmp_path, name):
+def test_an_extension_of_no_format_is_reported(cli, sample, tmp_path, name):
     done = cli("transcribe", *DEMO, "-o", name, sample)
     assert (done.code, done.out) == (2, "")
     line = one_line(done.err)
@@ -245,7 +245,7 @@ def test_a_disk_full_in_the_last_moment_leaves_nothing(sample, tmp_path, environ
         ("file:///no/such%20file.wav", "/no/such file.wav: no such file"),
     ],
 )
-def test_an_address_is_told_how_its_sound_gets_here(cli, sample, name, part):
+def test_an_address_is_answered_with_how_its_sound_gets_here(cli, sample, name, part):
     done = cli("transcribe", "-q", *DEMO, name, sample)
     assert done.code == 1
     assert part in one_line(done.err)

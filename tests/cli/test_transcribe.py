@@ -81,7 +81,7 @@ def test_resume_does_only_what_is_missing(cli, tmp_path):
     assert "2" in again.err
 
 
-def test_one_bad_recording_does_not_stop_the_others_and_is_told(cli, tmp_path):
+def test_one_bad_recording_does_not_stop_the_others_and_is_reported(cli, tmp_path):
     write(tmp_path / "a.wav", spoken())
     (tmp_path / "b.wav").write_bytes(b"this is no sound")
     write(tmp_path / "c.wav", spoken())
@@ -142,7 +142,7 @@ def test_the_instruction_can_be_replaced(cli):
         ("--resume",), ("-l", "Klingon-ish\x1b"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_told_at_once(cli, wrong):
+def test_what_makes_no_sense_is_refused_at_once(cli, wrong):
     done = cli("transcribe", "-m", "demo", *wrong, SAMPLE)
     assert done.code == 2
     assert done.out == ""
@@ -318,7 +318,7 @@ def test_a_disk_that_fills_up_loses_nothing_done(cli, tmp_path):
         (("--prompt", "Write down what is said."), "de", None),
     ],
 )
-def test_the_language_in_json_is_what_the_model_was_told(cli, options, variable, language):
+def test_the_language_in_json_is_what_the_model_was_given(cli, options, variable, language):
     env = {"GEMMA_AUDIO_LANGUAGE": variable}
     done = cli("transcribe", "-m", "demo", "-f", "json", *options, SAMPLE, env=env)
     assert json.loads(done.out)["language"] == language

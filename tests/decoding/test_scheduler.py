@@ -64,7 +64,7 @@ def test_silence_is_not_given_to_the_model(engine, windows):
     assert (segments[7].text, segments[7].tokens) == ("", 0)
 
 
-def test_the_budget_ends_an_answer_and_is_told(engine, windows):
+def test_the_budget_ends_an_answer_and_is_reported(engine, windows):
     options = replace(SHORT, min_tokens=3, tokens_per_second=0.0)
     segments = run(engine, windows[:3], options)
     cut = [s for s in segments if transcript.FLAG_TRUNCATED in s.flags]

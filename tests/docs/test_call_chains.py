@@ -72,13 +72,13 @@ def documented() -> list[list[list[str]]]:
 
 @pytest.mark.parametrize(("index", "name", "most"), [(0, "decode", 4), (1, "encode", 6)])
 def test_the_chain_is_the_real_one(chains, index, name, most):
-    told, real = documented()[index], chains[name]
-    assert len(told) - 1 <= most
-    assert [module for module, _ in told[: len(real)]] == [module for module, _ in real]
-    for (module, function), (_, functions) in zip(told, real, strict=False):
+    reported, real = documented()[index], chains[name]
+    assert len(reported) - 1 <= most
+    assert [module for module, _ in reported[: len(real)]] == [module for module, _ in real]
+    for (module, function), (_, functions) in zip(reported, real, strict=False):
         assert function.split(".")[-1] in functions, f"{module}: {functions}"
     # What was noted is who calls it. The rest is the function itself, and what it calls in C++.
-    rest = told[len(real) :]
+    rest = reported[len(real) :]
     assert [module for module, _ in rest if module.endswith(".py")] == LAST[name]
     for module, function in rest:
         (path,) = [*(ROOT / "gemma_audio_cli").glob(module), *(ROOT / "native").rglob(module)]

@@ -108,11 +108,11 @@ def test_a_session_generates_greedily(engine, make_tone):
     token, logprob = session.sample()
     assert token == int(session.logits().argmax())
     assert logprob <= 0
-    told = []
+    reported = []
     generation = Generation(seq=0, next_token=token, n_max=5)
-    session.generate([generation], lambda _i, t, _p: told.append(t) or True)
+    session.generate([generation], lambda _i, t, _p: reported.append(t) or True)
     assert generation.stop in ("budget", "end")
-    assert len(told) <= 5
+    assert len(reported) <= 5
 
 
 def test_what_a_token_callback_raises_arrives(engine):

@@ -138,17 +138,17 @@ def test_two_threads_at_once(engine):
 def test_a_callback_reads_and_does_not_change(engine):
     session = engine.session(SessionOptions(n_ctx=64))
     session.forward([Input(tokens=engine.tokenize("what?"), n_logits=1)])
-    told = []
+    reported = []
 
     def on_token(_index: int, token: int, _logprob: float) -> bool:
-        told.append(engine.token_bytes(token))
+        reported.append(engine.token_bytes(token))
         for call in (session.rewind, session.close, engine.close, engine.audio):
             with pytest.raises(errors.UsageError):
                 call()
         return True
 
     session.generate([Generation(0, session.sample()[0], 3, ignore_end=True)], on_token)
-    assert len(told) == 3
+    assert len(reported) == 3
     session.rewind()
 
 

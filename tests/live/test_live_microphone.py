@@ -41,13 +41,13 @@ def test_what_is_said_into_the_microphone_is_written_and_kept(virtual_microphone
     virtual_microphone.play(SAMPLE)
     time.sleep(1.5)
     assert child.end(signal.SIGINT) == 0, child.said
-    told = [json.loads(line) for line in child.out.splitlines()]
-    finals = [event for event in told if event["type"] == "final"]
+    reported = [json.loads(line) for line in child.out.splitlines()]
+    finals = [event for event in reported if event["type"] == "final"]
     assert [final["text"] for final in finals] == [TEXT, TEXT]
-    assert sum(event["type"] == "partial" for event in told) >= 4
+    assert sum(event["type"] == "partial" for event in reported) >= 4
     kept, rate = soundfile.read(tmp_path / "kept.flac", dtype="float32")
     assert rate == 16_000
-    assert len(kept) / rate == pytest.approx(told[-1]["duration"], abs=0.001)
+    assert len(kept) / rate == pytest.approx(reported[-1]["duration"], abs=0.001)
     # Times are places in the file that was kept: the digits are there, and silence before them.
     spoken, _ = soundfile.read(SAMPLE, dtype="float32")
     for final in finals:

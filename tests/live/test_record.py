@@ -89,7 +89,7 @@ def test_every_kind_of_file_has_what_was_played(listen, virtual_microphone, spok
     assert soundfile.info(tmp_path / "d.wav").samplerate == 48_000
 
 
-def test_ends_after_so_many_seconds_and_is_quiet_when_told(listen, tmp_path):
+def test_ends_after_so_many_seconds_and_is_quiet_when_asked(listen, tmp_path):
     child = listen("record", "-q", "--seconds", "0.7", "-d", "DEFAULT", "out.flac")
     assert child.end() == 0
     assert child.said == ""
@@ -188,7 +188,7 @@ def test_ctrl_c_while_the_microphone_is_gone_ends_at_once(listen, virtual_microp
     assert child.said.splitlines()[-1].startswith("gemma-audio: out.flac: ")
 
 
-def test_what_was_missed_while_stopped_is_told(listen, tmp_path):
+def test_what_was_missed_while_stopped_is_reported(listen, tmp_path):
     child = listen("record", "out.wav")
     child.wait_for("recording")
     child.process.send_signal(signal.SIGSTOP)

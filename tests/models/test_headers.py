@@ -53,7 +53,7 @@ def refused(path: Path) -> str | None:
     return said
 
 
-def test_every_truncation_is_told(tiny_model, tmp_path):
+def test_every_truncation_is_reported(tiny_model, tmp_path):
     data, path = tiny_model.mmproj.read_bytes(), tmp_path / "cut.gguf"
     header = min(tensor.offset for tensor in read_header(tiny_model.mmproj).tensors.values())
     for n in [*range(0, header, 211), *range(header, len(data) - 32, 40_009)]:
@@ -63,23 +63,23 @@ def test_every_truncation_is_told(tiny_model, tmp_path):
         assert "GGUF" in said or "truncated" in said
 
 
-def test_damage_is_told_or_harmless(tiny_model, tmp_path):
+def test_damage_is_reported_or_harmless(tiny_model, tmp_path):
     """Bytes of the header turned over: an error of ours, or values that still lie within the file."""
     data, path = tiny_model.text.read_bytes(), tmp_path / "damaged.gguf"
     end = min(tensor.offset for tensor in read_header(tiny_model.text).tensors.values())
     dice = random.Random(5)
-    told = 0
+    reported = 0
     for _ in range(400):
         damaged = bytearray(data)
         for _ in range(dice.choice((1, 1, 4))):
             damaged[dice.randrange(end)] = dice.randrange(256)
         path.write_bytes(damaged)
         if refused(path):
-            told += 1
+            reported += 1
         else:
             for tensor in read_header(path).tensors.values():
                 assert 0 <= tensor.offset <= tensor.offset + tensor.n_bytes <= len(data)
-    assert told > 20
+    assert reported > 20
 
 
 def key(name: str) -> bytes:
@@ -99,7 +99,7 @@ def key(name: str) -> bytes:
         b"",
     ],
 )
-def test_lies_are_told_at_once(tmp_path, body):
+def test_lies_are_reported_at_once(tmp_path, body):
     path = tmp_path / "lies.gguf"
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + body)
     assert refused(path)

@@ -237,7 +237,7 @@ def test_more_promised_than_comes(models, hub, cache):
 
 @pytest.fixture
 def raw_server() -> Iterator[tuple[str, list[bytes]]]:
-    """A server that sends whatever it is told, 64 kB a time, and its address."""
+    """A server that sends whatever it is given, 64 kB a time, and its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     talk: list[bytes] = []
 

@@ -93,7 +93,7 @@ def one_line(error: pytest.ExceptionInfo[GemmaAudioError], path: Path) -> str:
     return text
 
 
-def test_what_cannot_be_written_is_told_in_one_line(tmp_path):
+def test_what_cannot_be_written_is_reported_in_one_line(tmp_path):
     with pytest.raises(OutputError) as error:
         AtomicFile(tmp_path / "none" / "a.txt")
     assert "create the folder" in one_line(error, tmp_path / "none" / "a.txt")

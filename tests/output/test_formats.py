@@ -168,10 +168,10 @@ def test_subtitles_are_read_back(kind, segments):
     events = pysubs2.SSAFile.from_string(text, kind, keep_html_tags=True).events
     assert [e.start for e in events] == sorted(e.start for e in events)
     assert all(e.start <= e.end for e in events)
-    told = "".join(e.text.replace(r"\N", "") for e in events)
-    told = html.unescape(told) if kind == "vtt" else told
+    reported = "".join(e.text.replace(r"\N", "") for e in events)
+    reported = html.unescape(reported) if kind == "vtt" else reported
     said = neutral(kind, "".join(one_line(s.text) for s in segments))
-    assert told.replace(" ", "").replace("\xa0", "") == said.replace(" ", "").replace("\xa0", "")
+    assert reported.replace(" ", "").replace("\xa0", "") == said.replace(" ", "").replace("\xa0", "")
 
 
 @pytest.mark.parametrize("kind", ["srt", "vtt"])
@@ -230,9 +230,9 @@ def test_text_is_the_same_with_and_without_deltas():
         writer.delta(delta)
     said = replace(HELLO, text="Hello there.\nAnd you.")
     writer.segment(said)
-    told = out.getvalue()
+    reported = out.getvalue()
     writer.segment(said)
-    assert out.getvalue() == told * 2 == "a.wav: Hello there.\na.wav: And you.\n" * 2
+    assert out.getvalue() == reported * 2 == "a.wav: Hello there.\na.wav: And you.\n" * 2
 
 
 def test_timestamps():
@@ -382,6 +382,10 @@ def test_a_translation_is_a_field_of_its_own_and_the_cue():
     assert "Guten" not in alone
     assert "Guten Tag. Good day." in two
     assert written("text", both) == "Guten Tag.\nGood day.\n"
+    table = written("tsv", both, HELLO, style=Style(translated=True)).splitlines()
+    assert [line.split("\t")[2:] for line in table] == [
+        ["text", "translation"], ["Guten Tag.", "Good day."], [HELLO.text, ""],
+    ]  # fmt: skip
 
 
 def test_formats_by_name():

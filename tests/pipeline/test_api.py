@@ -68,14 +68,14 @@ def asked(**decode: object) -> AskOptions:
 
 
 def test_segments_come_one_by_one(engine, recording):
-    told: list[str] = []
-    segments = transcribe(recording, covered(1.0), engine=engine, on_text=told.append)
+    reported: list[str] = []
+    segments = transcribe(recording, covered(1.0), engine=engine, on_text=reported.append)
     first = next(segments)
     assert isinstance(first, Segment)
     assert first.start == 0.0
     rest = list(segments)
     assert rest[-1].end == pytest.approx(2.0)
-    assert "".join("".join(told).split()) == "".join("".join(s.text for s in [first, *rest]).split())
+    assert "".join("".join(reported).split()) == "".join("".join(s.text for s in [first, *rest]).split())
 
 
 def test_windows_do_not_influence_each_other(engine, recording):

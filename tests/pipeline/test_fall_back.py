@@ -64,16 +64,16 @@ def test_the_text_is_that_of_an_undisturbed_run(heard, monkeypatch, method, n):
     assert len(expected) >= 2
     failing = Failing(method, n)
     monkeypatch.setattr(Session, method, failing.bound())
-    told = []
+    reported = []
 
     def fall_back(old, error):
-        told.append(str(error))
+        reported.append(str(error))
         old.close()
         return engine()
 
     assert run(heard, fall_back) == expected
     assert failing.failed
-    assert told == ["the device is lost"]
+    assert reported == ["the device is lost"]
 
 
 def test_without_another_engine_the_error_comes_out(heard, monkeypatch):

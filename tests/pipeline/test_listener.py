@@ -44,19 +44,21 @@ def test_partials_grow_into_the_final_text(transcriber, sample):
     blocks = [silence, sample, silence, sample, silence]
     hearing = AudioIngest(at_speaking_pace(blocks), Utterances(live_cut(0.6, 8.0)), speech_queue)
     hearing.start()
-    told = heard(transcriber, speech_queue)
-    finals = [event for event in told if isinstance(event, Final)]
+    reported = heard(transcriber, speech_queue)
+    finals = [event for event in reported if isinstance(event, Final)]
     assert len(finals) == 2
     for segment in finals:
         first = round(segment.start * RATE)
         window = Window(segment.start, np.concatenate(blocks)[first : round(segment.end * RATE)])
         (offline,) = transcriber.transcribe([window])
         assert segment.text == offline.text
-        partials = [event for event in told if isinstance(event, Partial) and event.start == segment.start]
+        partials = [
+            event for event in reported if isinstance(event, Partial) and event.start == segment.start
+        ]
         assert len(partials) >= 3
         assert all(segment.start < event.end <= segment.end for event in partials)
         assert any(event.stable for event in partials)
-        # The last one was told before the end, and says at least the beginning of it.
+        # The last one was reported before the end, and says at least the beginning of it.
         assert segment.text.startswith(partials[-1].text[: partials[-1].stable])
     assert finals[0].text == finals[1].text != ""
 
@@ -88,9 +90,9 @@ def test_who_is_behind_says_only_what_is_final(transcriber, sample):
             speech_queue.put(Speech(sample[at : at + 1600], at + 1600))
         speech_queue.put(End(0.0, len(sample)))
     speech_queue.close()
-    told = heard(transcriber, speech_queue, ListenOptions(interval=0.0))
-    assert [type(event) for event in told] == [Final] * 3
-    assert len({event.text for event in told}) == 1
+    reported = heard(transcriber, speech_queue, ListenOptions(interval=0.0))
+    assert [type(event) for event in reported] == [Final] * 3
+    assert len({event.text for event in reported}) == 1
 
 
 def test_silence_is_not_given_to_the_model(transcriber):
@@ -114,7 +116,7 @@ def test_a_question_is_answered_for_each_utterance(transcriber, sample):
     ear.close()
 
 
-def test_a_partial_text_ends_when_it_is_told_to(transcriber, sample):
+def test_a_partial_text_ends_when_it_is_asked_to(transcriber, sample):
     ear = transcriber.incremental(prompt.transcription(None))
     ear.push(sample)
     short = ear.partial(lambda: True)

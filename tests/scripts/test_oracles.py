@@ -31,7 +31,7 @@ def test_a_crash_under_an_open_model_ends_only_that_model(tiny_model):
         assert ref.tokenize("<bos>") == [2]
 
 
-def test_an_error_of_the_library_is_told_and_the_process_stays(tiny_model, tmp_path):
+def test_an_error_of_the_library_is_reported_and_the_process_stays(tiny_model, tmp_path):
     with pytest.raises(apart.OracleError, match="does not load"):
         apart.LlamaCpp(tmp_path / "nothing.gguf")
     before = list(apart._idle)

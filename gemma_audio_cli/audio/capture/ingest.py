@@ -1,6 +1,6 @@
 """The ear: takes sound as it comes, in a thread of its own, whatever the model is busy with.
 
-    blocks [n] ──► gate (push to talk) ──► kept (a file) ──► Utterances ──► SpeechQueue
+blocks [n] ──► gate (push to talk) ──► kept (a file) ──► Utterances ──► SpeechQueue
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AudioIngest:
         taps: Iterable[Tap] = (),
         gate: Callable[[], bool] | None = None,
     ) -> None:
-        """`taps` are told every block that counts, first. `gate`: sound counts only while it answers True;
+        """`taps` get every block that counts, first. `gate`: sound counts only while it answers True;
         an utterance ends where it no longer does.
         """
         self._blocks, self._utterances, self._backlog = blocks, utterances, speech_queue
@@ -60,7 +60,7 @@ class AudioIngest:
         return not self._thread.is_alive()
 
     def give_up(self) -> None:
-        """The stream is over, though its next block may be waited for: for what cannot be told to end."""
+        """The stream is over, though its next block may be waited for: for what cannot be ended."""
         self._over(None)
 
     def _run(self) -> None:

@@ -36,9 +36,9 @@ _SILENCE = 1.0
 class Microphone:
     """One at a time in a process: looking for devices anew ends every stream.
 
-        with Microphone(None, notice=say) as microphone:
-            for block in microphone.blocks():
-                ...  # until another thread or a signal handler calls microphone.stop()
+    with Microphone(None, notice=say) as microphone:
+        for block in microphone.blocks():
+            ...  # until another thread or a signal handler calls microphone.stop()
     """
 
     blocking = False
@@ -53,7 +53,7 @@ class Microphone:
         self._resampler = Resampler(rate, rate)
         # A plain flag: an Event's lock may be held by the very thread a signal handler interrupts.
         self._stopping = False
-        self._lost, self._told = 0.0, -_BETWEEN_NOTICES
+        self._lost, self._last_notice = 0.0, -_BETWEEN_NOTICES
         self._missing = False
         self._undo = ExitStack()
 
@@ -126,13 +126,13 @@ class Microphone:
                     yield from self._resampler.push(_silence(capture.rate))
             else:
                 yield from self._resampler.push(piece)
-        if self._missing and clock() - self._told >= _BETWEEN_NOTICES:
+        if self._missing and clock() - self._last_notice >= _BETWEEN_NOTICES:
             self._tell_lost(capture)
 
     def _tell_lost(self, capture: Capture) -> None:
         amount = f"about {self._lost:.1f} s" if self._lost >= 0.05 else "less than 0.1 s"
         self._notice(f"{capture.device.name}: {amount} of sound are lost: this machine was too busy for them")
-        self._lost, self._missing, self._told = 0.0, False, clock()
+        self._lost, self._missing, self._last_notice = 0.0, False, clock()
 
     def _finish(self, capture: Capture) -> Iterator[Floats]:
         """The end of a stream, to its last sample."""

@@ -1,6 +1,6 @@
 """Where live sound comes from: a microphone, a stream on standard input, or a recording in place of one.
 
-Each has a name, gives blocks of float32 [n] (16 kHz mono) as they come, and can be told to stop.
+Each has a name, gives blocks of float32 [n] (16 kHz mono) as they come, and can be stopped.
 """
 
 from __future__ import annotations

@@ -23,9 +23,7 @@ _PATIENCE = 0.1
 class ByteStream:
     """A binary file read forwards; with `seekable`, skipping and `seek` cost nothing."""
 
-    def __init__(
-        self, file: BinaryIO, ours: bool = True, gone: Callable[[], bool] | None = None
-    ) -> None:
+    def __init__(self, file: BinaryIO, ours: bool = True, gone: Callable[[], bool] | None = None) -> None:
         """Position 0 is where `file` stands now: a shell may have read some of it already.
 
         `ours`: close it with the stream.

@@ -221,9 +221,9 @@ class ContainerReader:
         if self._kind != "matroska":
             return None, 0.0
         # A damaged cluster is passed over without a word, and may be all of a short recording.
-        told = _CLOCK.fullmatch(self._track.metadata.get("DURATION", ""))
-        if told:
-            hours, minutes, seconds = told.groups()
+        stated = _CLOCK.fullmatch(self._track.metadata.get("DURATION", ""))
+        if stated:
+            hours, minutes, seconds = stated.groups()
             return round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * self.rate), 1.0
         return (None if self._container.streams.video else self.frames), 1.0
 

@@ -32,7 +32,7 @@ def expand(
 
     Files and "-" are given on as they are, also missing ones, so that opening them says what is wrong; so are
     folders unless `recursive`. A folder's recordings come in the order of their names (2 before 10), its
-    folders among them; hidden ones are left out. `notice` is told of folders with none, `failed` (without it,
+    folders among them; hidden ones are left out. `notice` names folders with none, `failed` (without it,
     `notice`) of each folder or file that cannot be read.
     """
     tell = failed or (lambda _path, error: notice(str(error)))

@@ -34,7 +34,7 @@ _FADE = 0.01
 _QUIET = 1e-3
 """Of the loudest channel's energy: what is quieter cancels nothing."""
 _LOST = 0.1
-"""Of the loudest channel's energy: a mean with less of it is told, ..."""
+"""Of the loudest channel's energy: a mean with less of it is reported, ..."""
 _TOLD_AFTER = 0.5
 """... once there were so many seconds of it."""
 _VOICE, _NO_VOICE = 0.25, 0.06
@@ -48,9 +48,7 @@ _Doubles = npt.NDArray[np.float64]
 class Mixer:
     """One recording's channels to one; the result does not depend on how the blocks are sliced."""
 
-    def __init__(
-        self, layout: Sequence[str], channels: int, rate: int, name: str, notice: Notice
-    ) -> None:
+    def __init__(self, layout: Sequence[str], channels: int, rate: int, name: str, notice: Notice) -> None:
         """`layout`: FFmpeg's names of the channels, of which there are at least two; () where unknown."""
         weights = mix_weights(layout, channels)
         # What does not count must not count either where it is no number.
@@ -76,7 +74,7 @@ class Mixer:
         self._reference = 0
         self._turned = np.zeros(len(used), dtype=bool)
         self._mix: _Doubles | None = None
-        self._opposite, self._told = 0, False
+        self._opposite, self._reported = 0, False
 
     def push(self, block: Floats) -> Iterator[Floats]:
         """What float32 [frames, channels] more completes, as float32 [n, 1]."""
@@ -147,7 +145,7 @@ class Mixer:
             alike = products[self._reference] / np.sqrt(energy * energy[self._reference])
         self._turned = (energy > _QUIET * most) & np.where(self._turned, alike < _AGREES, alike < _OPPOSITE)
         self._turned[self._reference] = False
-        if self._turned.any() and not self._told:
+        if self._turned.any() and not self._reported:
             mean = float(products.sum()) / float(self._weights.sum()) ** 2
             if mean < _LOST * float((energy / self._weights**2).max()):
                 self._tell(count)
@@ -155,7 +153,7 @@ class Mixer:
     def _tell(self, count: int) -> None:
         self._opposite += count
         if self._opposite >= _TOLD_AFTER * self._rate:
-            self._told = True
+            self._reported = True
             self._notice(
                 f"{self._name}: its channels are in opposite phase and would cancel each other; "
                 "mixed so that they do not (--channel 1 hears one of them)"

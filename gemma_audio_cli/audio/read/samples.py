@@ -17,7 +17,7 @@ def samples(
 ) -> Iterator[Floats]:
     """The recording `source` (a path, or "-" for standard input) as blocks float32 [n] of 16 kHz mono.
 
-    `notice` is told, in one line, what is odd but no reason to stop. `options` say which part is wanted.
+    `notice` gets, in one line, what is odd but no reason to stop. `options` say which part is wanted.
     """
     with open_source(source, options, notice) as opened:
         yield from opened.blocks()

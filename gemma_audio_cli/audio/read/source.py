@@ -141,7 +141,7 @@ class Source:
             for block in whole:
                 yield block if self.channels else block[:, 0]
         except AudioError:
-            if not self._stopped:  # else it ended early because it was told to
+            if not self._stopped:  # else it ended early because it was asked to
                 raise
 
     def _whole(self, first: int) -> Iterator[Floats]:
@@ -195,7 +195,7 @@ def open_source(
 ) -> Source:
     """Opens a recording: a path, or "-" for standard input. Reads no more than it takes to know what it is.
 
-    `notice` is told, in one line, what is odd but no reason to stop, also while the blocks are read.
+    `notice` gets, in one line, what is odd but no reason to stop, also while the blocks are read.
     `gone` is asked while a pipe is waited for, also here: True, and it is at its end.
     """
     options = options or SourceOptions()

@@ -35,7 +35,7 @@ class Track:
     """Empty: no decoder here knows it."""
     channels: int = 0
     default: bool = False
-    """Players take it unless told otherwise."""
+    """Players take it unless asked for another."""
 
     @property
     def label(self) -> str:

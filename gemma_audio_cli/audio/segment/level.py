@@ -80,8 +80,8 @@ def odd_level(name: str, window: Window) -> str | None:
     return f"{name}: the speech is far above full scale; lowered by {-decibels:.0f} dB" if decibels else None
 
 
-def telling(windows: Iterable[Window], name: str, notice: Notice) -> Iterator[Window]:
-    """The windows; the first one of an odd level is told."""
+def report_level(windows: Iterable[Window], name: str, notice: Notice) -> Iterator[Window]:
+    """The windows; the first one of an odd level is reported."""
     silent = False
     for window in windows:
         odd = None if silent else odd_level(name, window)

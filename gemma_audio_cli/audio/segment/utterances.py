@@ -1,4 +1,4 @@
-"""A live stream as utterances, told while they are spoken.
+"""A live stream as utterances, given while they are spoken.
 
     blocks [n] ──► detector ──► Segmenter ──► Speech(samples) ... Speech(samples), End ──► Speech ...
 
@@ -123,4 +123,3 @@ class Utterances:
         if not rest:
             self._next = -1
         yield End(window.start, len(window.samples), self._given)
-

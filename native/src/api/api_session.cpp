@@ -96,13 +96,13 @@ ga_status ga_session_generate(ga_session * session, ga_generation * generations,
                               int32_t return_on_stop, ga_token_callback callback, void * user_data) {
     return ga::change(ga::owner_of(session), [&] {
         require(generations || n_generations == 0, "the generations are NULL");
-        ga::Session::TokenCallback told;
+        ga::Session::TokenCallback on_token;
         if (callback) {
-            told = [callback, user_data](size_t index, int32_t token, float logprob) {
+            on_token = [callback, user_data](size_t index, int32_t token, float logprob) {
                 return callback(index, token, logprob, user_data);
             };
         }
-        session->session.generate(generations, n_generations, return_on_stop != 0, told);
+        session->session.generate(generations, n_generations, return_on_stop != 0, on_token);
     });
 }
 

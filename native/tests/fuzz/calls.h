@@ -249,20 +249,20 @@ class Calls {
             generation.n_max = (int32_t)in_.below(6);
             generation.ignore_end = in_.take<uint8_t>() % 2;
         }
-        told_ = in_.take<uint8_t>();
+        answers_ = in_.take<uint8_t>();
         const auto callback = [](size_t, int32_t token, float, void * user_data) -> int32_t {
             Calls & self = *static_cast<Calls *>(user_data);
             char bytes[64];
             size_t n = 0;
             ga_token_bytes(self.engine_, token, 1, bytes, sizeof(bytes), &n);
-            if (self.told_ % 5 == 4) { // not allowed from here
+            if (self.answers_ % 5 == 4) { // not allowed from here
                 for (ga_session * inner : self.sessions_) {
                     if (inner && (ga_session_rewind(inner, 0, 0) == GA_OK || ga_session_close(inner) == GA_OK)) {
                         std::abort();
                     }
                 }
             }
-            return self.told_ % 4;
+            return self.answers_ % 4;
         };
         ga_session_generate(s, generations.data(), generations.size(), in_.take<uint8_t>() % 2, callback, this);
     }
@@ -273,7 +273,7 @@ class Calls {
     ga_audio * audios_[kHandles] = {};
     ga_session * sessions_[kHandles] = {};
     int cancel_in_ = 0;
-    int told_ = 0;
+    int answers_ = 0;
 };
 
 inline void run_calls(const uint8_t * data, size_t size) {

@@ -22,7 +22,7 @@ from gemma_audio_cli.formatting import json_text, printable
 def say(text: str) -> None:
     """One line on stderr, behind whatever stdout has so far."""
     sys.stdout.flush()
-    # In one piece, so that an interruption leaves no half line. Nobody can be told that stderr is full.
+    # In one piece, so that an interruption leaves no half line. A full stderr cannot be reported.
     with suppress(OSError):
         sys.stderr.write(f"gemma-audio: {printable(text.strip())}\n")
         sys.stderr.flush()
