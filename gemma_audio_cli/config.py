@@ -124,6 +124,9 @@ class Settings:
     gpu_layers: str | None = _setting(
         None, "auto, or how many of the text model's layers lie on the device.", _layers_text
     )
+    audio_first: bool = _setting(
+        False, "Prompts give the recording before the instruction: true or false.", _switch
+    )
     vad: bool = _setting(True, "Find speech first, and leave out silence: true or false.", _switch)
     vad_threshold: float | None = _setting(
         None, "The probability from which on sound is speech, 0.05 to 0.95.", threshold

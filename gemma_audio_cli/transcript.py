@@ -17,6 +17,8 @@ FLAG_TRUNCATED = "truncated"
 """The token budget ended the answer."""
 FLAG_UNLIKELY = "unlikely"
 """The model itself gives its words a low probability."""
+FLAG_THINKING = "thinking"
+"""The model went on thinking and never came to an answer."""
 FLAG_SPLIT = "split"
 """The text is that of the window's halves."""
 FLAG_NO_SPEECH = "no_speech"
@@ -24,7 +26,7 @@ FLAG_NO_SPEECH = "no_speech"
 FLAG_UNRELIABLE = "unreliable"
 """In results as written: no try at this window went well."""
 
-TROUBLE = frozenset((FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY))
+TROUBLE = frozenset((FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY, FLAG_THINKING))
 """Flags that call for another try."""
 
 
@@ -50,7 +52,7 @@ class Segment:
     @property
     def complete(self) -> bool:
         """False: the budget ended the answer, not the model."""
-        return FLAG_TRUNCATED not in self.flags
+        return not {FLAG_TRUNCATED, FLAG_THINKING}.intersection(self.flags)
 
     @property
     def reliable(self) -> bool:

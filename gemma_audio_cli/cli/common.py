@@ -28,9 +28,12 @@ DEMO_NOTICE = (
 
 def oddity(name: str, segment: Segment) -> str | None:
     """What a person should know of a segment of the recording `name`, on one line; None: nothing."""
-    if not segment.text or segment.reliable:
+    if segment.reliable:
         return None
-    what = f"unreliable ({', '.join(segment.flags)})" if segment.complete else "text cut at its longest"
+    if not segment.text:
+        what = f"the model gave no text ({', '.join(segment.flags)}); what was said there is lost"
+    else:
+        what = f"unreliable ({', '.join(segment.flags)})" if segment.complete else "text cut at its longest"
     return f"{name}: {segment.start:.1f} s to {segment.end:.1f} s: {what}"
 
 

@@ -98,6 +98,13 @@ class Model:
             help="Layers of the text model on the device; default: auto, all that fit into its memory.",
         ),
     ] = None  # fmt: skip
+    audio_first: Annotated[
+        bool | None,
+        option(
+            "--audio-first/--text-first", panel=_MODEL,
+            help="Order of the prompt: the recording or the instruction first; default: --text-first.",
+        ),
+    ] = None  # fmt: skip
 
     def options(self, settings: Settings) -> ModelOptions:
         """With the settings for what is not given. A projector in the settings belongs to their model."""
@@ -110,6 +117,7 @@ class Model:
             device=self.device or settings.device,
             threads=self.threads or settings.threads,
             gpu_layers=self.gpu_layers or settings.gpu_layers,
+            audio_first=settings.audio_first if self.audio_first is None else self.audio_first,
         )
 
 

@@ -4,6 +4,7 @@ Models that transcribe have known ways to fail: they repeat themselves without e
 was said, they answer silence with words. A window's answer is watched while it is written; one that fails is
 tried again.
 
+    (thinking, not answering: greedy without thoughts)
     greedy ──► warmer ──► warmer still ──► the window in two halves ──► the best try, marked
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemma_audio_cli.transcript import FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY, TROUBLE
+from gemma_audio_cli.transcript import FLAG_REPETITION, FLAG_THINKING, FLAG_TRUNCATED, FLAG_UNLIKELY, TROUBLE
 
 if TYPE_CHECKING:
     from gemma_audio_cli.decoding.sequence import Reply
@@ -132,6 +133,11 @@ class Attempt:
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 
     @property
+    def thinking(self) -> bool:
+        """It was spent on a thought: the next try must not open one."""
+        return FLAG_THINKING in self.flags
+
+    @property
     def good(self) -> bool:
         """Nothing calls for another try."""
         return not self.flags & TROUBLE
@@ -139,7 +145,13 @@ class Attempt:
 
 def judged(reply: Reply, options: GuardOptions) -> Attempt:
     """The try at a window that gave this reply, with what is odd about it."""
-    flags = {FLAG_REPETITION} if reply.looping else {FLAG_TRUNCATED} if reply.truncated else set()
+    flags = set()
+    if reply.thinking:
+        flags.add(FLAG_THINKING)
+    elif reply.looping:
+        flags.add(FLAG_REPETITION)
+    elif reply.truncated:
+        flags.add(FLAG_TRUNCATED)
     if reply.logprob is not None and reply.logprob < options.min_logprob:
         flags.add(FLAG_UNLIKELY)
     return Attempt(reply.text, reply.logprobs, frozenset(flags))

@@ -34,6 +34,7 @@ class Incremental:
         self._audio = decoder.engine.audio()
         self._samples = self._prefilled = 0
         self._last = NOTHING
+        self._thinking = True
         decoder.reset()
         decoder.prefill(())
 
@@ -87,6 +88,7 @@ class Incremental:
         self.decoder.reset()
         self._samples = self._prefilled = 0
         self._last = NOTHING
+        self._thinking = True
 
     # -- steps --
 
@@ -101,6 +103,13 @@ class Incremental:
 
     def _answer(self, stop: Callable[[], bool] | None = None, *, final: bool = False) -> Reply:
         """The answer to the sound so far, checked against the last one, then decoded on."""
-        self.decoder.begin(budget=self._budget(self.seconds), draft=self._last.tokens)
+        budget = self._budget(self.seconds)
+        self.decoder.begin(budget=budget, draft=self._last.tokens, thinking=self._thinking)
         decode([self.decoder], stop=stop)
-        return self.decoder.reply(self.seconds if final else None)
+        reply = self.decoder.reply(self.seconds if final else None)
+        if not reply.thinking or not self._thinking or (stop is not None and stop()):
+            return reply
+        self._thinking = False  # in what is left of the utterance
+        self.decoder.rewind_answer()
+        self._last = NOTHING
+        return self._answer(stop, final=final)

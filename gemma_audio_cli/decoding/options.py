@@ -31,6 +31,8 @@ class DecodeOptions:
     """Longest window that will be given."""
     guards: GuardOptions = field(default_factory=GuardOptions)
     """When a transcript is bad, and what to try then."""
+    audio_first: bool = False
+    """The clips stand before the instruction in the prompt, not behind it."""
     ignore_end: bool = False
     """Write the whole budget, past the end token, as benchmarks do: all engines then do the same work."""
 

@@ -1,9 +1,14 @@
 """Prompts: what to ask a model, and the pieces of tokens and clips that ask it.
 
-    instruction, clips ──► the model's chat template (or the built-in layout) ──► tokens | clip | tokens
+    instruction, labels ──► the model's chat template (or the built-in layout) ──► tokens | clip | tokens
 
-Audio stands before the text. User text is spelled out and never becomes a control token, whatever it says;
-only what the layout itself writes is read for control tokens.
+The instruction stands before the clips, as in Google's notebook for E2B and, since June 2026, on the cards
+of E4B and 12B ("audio after the text"); the 12B answers hard clips instead of transcribing them when it
+stands behind. What comes before the first clip is then the same for every clip, and computed once. Audio
+first is an option: many questions to one recording then share the work on the recording.
+
+User text is spelled out and never becomes a control token, whatever it says; only what the layout itself
+writes is read for control tokens.
 """
 
 from __future__ import annotations
@@ -21,8 +26,10 @@ from gemma_audio_cli.languages import language_name
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.audio_stream import AudioStream
 
+# Google's wordings, from the model cards of Gemma 4 (ai.google.dev, google/gemma-4-E2B-it), read in November
+# 2026. One space before "Follow these", as on the present card; its older section on templates has "\n\n".
 _FORMATTING = (
-    "\n\nFollow these specific instructions for formatting the answer:\n"
+    " Follow these specific instructions for formatting the answer:\n"
     "* Only output the transcription, with no newlines.\n"
     "* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 "
     "instead of three."
@@ -38,8 +45,10 @@ TEMPLATE_KEY = "tokenizer.chat_template"
 
 _AUDIO_MARK = "<|audio|>"
 _CLIP_OPEN, _CLIP_CLOSE = "<|audio>", "<audio|>"
-_SLOT = "\ue000GEMMA-AUDIO-TEXT\ue001"
-"""Stands for the user's text while a template runs: private-use characters no template has."""
+_SLOT = "\ue000GEMMA-AUDIO-TEXT-{}\ue001"
+"""Stands for the user's n-th text while a template runs: private-use characters no template has."""
+_SLOTS = re.compile("\ue000GEMMA-AUDIO-TEXT-([0-9]{1,6})\ue001")
+_EMPTY_THOUGHT = "<|channel>thought\n<channel|>"
 
 
 class Vocabulary(Protocol):
@@ -107,36 +116,87 @@ def split_translation(text: str, target: str) -> tuple[str, str | None]:
     return (said.strip(), translated.strip()) if found else (text, None)
 
 
-def builtin_layout(clips: int) -> str:
-    """Gemma 4's layout of one user turn with that many clips and the slot for its text."""
-    return f"<bos><|turn>user\n{_AUDIO_MARK * clips}{_SLOT}<turn|>\n<|turn>model\n"
+@dataclass(frozen=True)
+class Layout:
+    """What a prompt looks like, whatever the user's words: the order of texts and clips, and how the model's
+    turn begins.
+    """
+
+    audio_first: bool = False
+    """The clips stand before the instruction."""
+    empty_thought: bool = False
+    """Without a template: the model's turn begins with an empty thought, as Google's template of the 12B has
+    it while thinking is off (those of E2B and E4B don't).
+    """
+
+    def order(self, clips: int) -> tuple[int | None, ...]:
+        """The user's turn: the number of a text, or None for a clip.
+
+        Of one clip and the instruction one follows the other. Several clips each have a text before them.
+        With text first, the first text is the instruction and the first clip's label.
+        """
+        if clips < 2:
+            return (None,) * clips + (0,) if self.audio_first else (0,) + (None,) * clips
+        labelled: list[int | None] = []
+        for text in range(clips):
+            labelled += [text, None]
+        return (*labelled, clips) if self.audio_first else tuple(labelled)
+
+    def texts(self, instruction: str, labels: Sequence[str]) -> list[str]:
+        """The user's texts, in the order of their numbers. A clip's label is a recording's name or a time."""
+        instruction, labels = instruction.strip(), [f"{label.strip()}:" for label in labels]
+        if len(labels) < 2:
+            return [instruction]
+        if self.audio_first:
+            return [*labels, instruction]
+        return [f"{instruction}\n{labels[0]}", *labels[1:]]
+
+
+def builtin_layout(order: Sequence[int | None], *, empty_thought: bool = False) -> str:
+    """Gemma 4's layout of one user turn of these texts and clips."""
+    turn = "".join(_AUDIO_MARK if item is None else _SLOT.format(item) for item in order)
+    return f"<bos><|turn>user\n{turn}<turn|>\n<|turn>model\n" + _EMPTY_THOUGHT * empty_thought
 
 
 @lru_cache(maxsize=8)
-def layout(template: str | None, clips: int) -> tuple[str, str | None]:
-    """The turn laid out with audio marks and the text slot, and a notice where the template had to be set
-    aside.
-    """
+def laid_out(template: str | None, layout: Layout, clips: int) -> tuple[str, str | None]:
+    """The turn with audio marks and text slots, and a notice where the template had to be set aside."""
+    order = layout.order(clips)
+    builtin = builtin_layout(order, empty_thought=layout.empty_thought)
     if not template:
-        return builtin_layout(clips), None
-    content = [{"type": "audio"}] * clips + [{"type": "text", "text": _SLOT}]
+        return builtin, None
+    content = [
+        {"type": "audio"} if item is None else {"type": "text", "text": _SLOT.format(item)} for item in order
+    ]
     try:
         text = render(template, [{"role": "user", "content": content}], bos="<bos>", eos="<eos>")
-        _check_layout(text, clips)
+        _check_layout(text, order)
     except TemplateError as error:
-        return builtin_layout(clips), f"{error}; the built-in Gemma 4 layout is used"
+        return builtin, f"{error}; the built-in Gemma 4 layout is used"
     return text if text.startswith("<bos>") else "<bos>" + text, None
 
 
-def _check_layout(text: str, clips: int) -> None:
-    """Every clip once, then the text once."""
-    slots, marks = text.count(_SLOT), text.count(_AUDIO_MARK)
-    if slots != 1 or marks != clips:
+def _parts(text: str) -> list[str]:
+    """A laid-out turn in its audio marks, text slots and what is between them."""
+    return re.split(f"({re.escape(_AUDIO_MARK)}|{_SLOTS.pattern.replace('(', '(?:')})", text)
+
+
+def _check_layout(text: str, order: Sequence[int | None]) -> None:
+    """Every text and every clip once, in the order they were given."""
+    slots = [slot for part in _parts(text) if (slot := _slot(part)) is not None or part == _AUDIO_MARK]
+    texts, clips = sum(slot is not None for slot in slots), slots.count(None)
+    if (texts, clips) != (len(order) - order.count(None), order.count(None)):
         raise TemplateError(
-            f"the model's chat template places {marks} clips and {slots} texts where {clips} and 1 were given"
+            f"the model's chat template places {clips} clips and {texts} texts where {order.count(None)} and "
+            f"{len(order) - order.count(None)} were given"
         )
-    if text.rfind(_AUDIO_MARK) > text.index(_SLOT):
-        raise TemplateError("the model's chat template places audio behind the text")
+    if slots != list(order):
+        raise TemplateError("the model's chat template changes the order of text and audio")
+
+
+def _slot(part: str) -> int | None:
+    found = _SLOTS.fullmatch(part)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -166,21 +226,26 @@ class Prompt:
         return len(self.head) + between + audio_tokens + len(self.tail) + budget
 
 
-def build(vocabulary: Vocabulary, instruction: str, clips: int = 1) -> Prompt:
-    """The prompt that gives `clips` clips and then the instruction."""
-    text, notice = layout(vocabulary.metadata(TEMPLATE_KEY), clips)
+def build(
+    vocabulary: Vocabulary,
+    instruction: str,
+    labels: Sequence[str] = ("",),
+    layout: Layout = Layout(),
+) -> Prompt:
+    """The prompt with the instruction and a clip for each label; of a single clip its label is left out."""
+    text, notice = laid_out(vocabulary.metadata(TEMPLATE_KEY), layout, len(labels))
+    texts = layout.texts(instruction, labels)
     pieces: list[Piece] = []
     pending: list[int] = []
-    index = 0
     # The layout's own text is read for control tokens, the user's is not.
-    for part in re.split(f"({re.escape(_AUDIO_MARK)}|{_SLOT})", text):
+    for part in _parts(text):
+        slot = _slot(part)
         if part == _AUDIO_MARK:
             pending += vocabulary.tokenize(_CLIP_OPEN, special=True)
-            pieces += [Tokens(tuple(pending)), Clip(index)]
+            pieces += [Tokens(tuple(pending)), Clip(len(pieces) // 2)]
             pending = vocabulary.tokenize(_CLIP_CLOSE, special=True)
-            index += 1
-        elif part == _SLOT:
-            pending += vocabulary.tokenize(instruction.strip())
+        elif slot is not None:
+            pending += vocabulary.tokenize(texts[slot])
         elif part:
             pending += vocabulary.tokenize(part, special=True)
     if not pieces:

@@ -58,7 +58,9 @@ class Result(Generic[Tag]):
     def segment(self) -> Segment:
         """It as a segment."""
         window, attempt = self.window, self.attempt
-        flags = attempt.flags if attempt.text else attempt.flags | {FLAG_NO_SPEECH}
+        flags = attempt.flags
+        if attempt.good and not attempt.text:
+            flags |= {FLAG_NO_SPEECH}
         return Segment(
             window.start,
             window.end,
@@ -85,8 +87,23 @@ class _Work:
     @property
     def has_looped(self) -> bool:
         """Did a try at this sound run into a loop?"""
-        tries = [*self.tries, *(self.parent.tries if self.parent else ())]
-        return any(FLAG_REPETITION in attempt.flags for attempt in tries)
+        return any(FLAG_REPETITION in attempt.flags for attempt in self._all_tries)
+
+    @property
+    def has_thought(self) -> bool:
+        """Was a try at this sound spent on a thought?"""
+        return any(attempt.thinking for attempt in self._all_tries)
+
+    @property
+    def warmth(self) -> int:
+        """Tries so far, and so how warm the next one is. The first one spent on a thought does not count: the
+        same one follows, without thoughts.
+        """
+        return len(self.tries) - any(attempt.thinking for attempt in self.tries)
+
+    @property
+    def _all_tries(self) -> list[Attempt]:
+        return [*self.tries, *(self.parent.tries if self.parent else ())]
 
 
 @dataclass(eq=False)
@@ -246,18 +263,18 @@ class Scheduler:
                 clip.close()
 
     def _start(self, slot: _Slot, work: _Work, clip: AudioStream) -> None:
-        options, decoder, attempt = self._options, slot.decoder, len(work.tries)
-        warm = options.guards.attempts[min(attempt, len(options.guards.attempts) - 1)]
+        options, decoder = self._options, slot.decoder
+        warm = options.guards.attempts[min(work.warmth, len(options.guards.attempts) - 1)]
         base = options.sampler
-        sampler = replace(
-            base, temperature=max(base.temperature, warm), seed=_seed(base, work.window, attempt)
-        )
+        seed = _seed(base, work.window, len(work.tries))
+        sampler = replace(base, temperature=max(base.temperature, warm), seed=seed)
         decoder.reset()
         decoder.begin(
             decoder.prompt.sound([clip], decoder.seq),
             budget=options.budget(work.window.seconds),
             sampler=sampler,
             ignore_end=options.ignore_end,
+            thinking=not work.has_thought,
         )
         if not decoder.running:
             self._finish(slot)
@@ -298,7 +315,7 @@ class Scheduler:
         work.tries.append(attempt)
         if attempt.good:
             self._settle(work, attempt)
-        elif len(work.tries) < len(self._options.guards.attempts):
+        elif work.warmth < len(self._options.guards.attempts):
             self._waiting.appendleft(work)
         elif work.parent is None and self._may_split(work.window):
             self._split(work)

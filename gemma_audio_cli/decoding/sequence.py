@@ -13,7 +13,7 @@ choice). The longest right beginning is taken over for the price of a prefill.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gemma_audio_cli.decoding.guards import GuardOptions, is_looping, repeats, without_loop
 from gemma_audio_cli.decoding.prompt import Prompt
@@ -36,6 +36,8 @@ class Reply:
     """The answer ran into a loop, which is not part of the text."""
     accepted: int = 0
     """Tokens taken over from the draft."""
+    thinking: bool = False
+    """The answer ended in a thought that was never closed."""
 
     @property
     def logprob(self) -> float | None:
@@ -86,6 +88,12 @@ class SequenceDecoder:
         self.session.rewind(len(self.prompt.head) + self._sound, seq=self.seq)
         self._clear()
 
+    def copy_head(self, other: SequenceDecoder) -> None:
+        """Take over the prompt's head from another sequence of the session, with the same prompt."""
+        self.session.copy(other.seq, self.seq, len(self.prompt.head))
+        self._has_head, self._sound = True, 0
+        self._clear()
+
     def prefill(self, sound: Sequence[Input]) -> None:
         """Appends sound to the prompt. On failure nothing has changed."""
         inputs = self._with_head(sound)
@@ -104,9 +112,10 @@ class SequenceDecoder:
         sampler: SamplerOptions | None = None,
         draft: Sequence[int] = (),
         ignore_end: bool = False,
+        thinking: bool = True,
     ) -> None:
         """Appends the last of the sound and the prompt's tail, checks the draft, and writes the first token
-        behind it. The answer may have `budget` tokens.
+        behind it. The answer may have `budget` tokens; without `thinking` it cannot open a thought.
         """
         self._clear()
         draft = draft[: budget - 1]
@@ -114,7 +123,8 @@ class SequenceDecoder:
         self.session.forward([*self._with_head(sound), tail])
         self._has_head = True
         self._sound += sum(map(_positions, sound))
-        self.session.sampler(sampler or SamplerOptions(), seq=self.seq)
+        sampler = replace(sampler or SamplerOptions(), text_only=True, no_thinking=not thinking)
+        self.session.sampler(sampler, seq=self.seq)
         self._generation = generation = Generation(self.seq, 0, budget, ignore_end=ignore_end)
         for row in range(len(draft) + 1):
             token, logprob = self.session.sample(row, seq=self.seq)
@@ -148,10 +158,18 @@ class SequenceDecoder:
             looping = looping or repeats(self._tokens, seconds, self._guards)
         keep = without_loop(self._tokens, self._guards) if looping else len(self._tokens)
         text = TextFilter(self.engine)
-        words = "".join([text.feed(token) for token in self._tokens[:keep]]) + text.finish()
+        words = "".join([text.feed(token) for token in self._tokens[:keep]])
+        thinking = text.in_thought
+        words += text.finish()
         complete = self._generation is not None and self._generation.stop == "end"
         return Reply(
-            words.strip(), tuple(self._tokens), tuple(self._logprobs), complete, looping, self._accepted
+            words.strip(),
+            tuple(self._tokens),
+            tuple(self._logprobs),
+            complete,
+            looping,
+            self._accepted,
+            thinking,
         )
 
     # -- steps --

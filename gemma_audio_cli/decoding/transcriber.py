@@ -8,7 +8,7 @@ fails while computing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from gemma_audio_cli.audio.segment.windows import Window
@@ -20,8 +20,10 @@ from gemma_audio_cli.decoding.scheduler import Delta, Result, Scheduler, Tag
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
 from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.structs import SessionOptions, cache_size, clip_positions
 from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, ModelError, Notice, TooLongError, no_notice
+from gemma_audio_cli.formatting import hms
 from gemma_audio_cli.transcript import Answer, Segment
 
 FallBack = Callable[[Engine, Exception], Engine | None]
@@ -51,7 +53,7 @@ class Transcriber:
         self._noticed: set[str] = set()
         self._fall_back = fall_back
         self._scheduler: tuple[str, Scheduler] | None = None  # of transcripts, and their instruction
-        self._asked: tuple[int, SequenceDecoder] | None = None  # of questions, and its positions
+        self._asked: SequenceDecoder | None = None  # of questions
 
     def transcribe(
         self,
@@ -140,7 +142,7 @@ class Transcriber:
             self._scheduler[1].decoders[0].session.close()
             self._scheduler = None
         if self._asked is not None:
-            self._asked[1].session.close()
+            self._asked.session.close()
             self._asked = None
 
     def replace_engine(self, error: EngineError) -> Engine | None:
@@ -152,22 +154,34 @@ class Transcriber:
 
     # -- steps --
 
-    def _prompt(self, instruction: str, clips: int) -> prompt.Prompt:
-        built = prompt.build(self.engine, instruction, clips)
+    def _prompt(self, instruction: str, labels: Sequence[str] = ("",)) -> prompt.Prompt:
+        layout = prompt.Layout(
+            self.options.audio_first, empty_thought=self.engine.info.projector == "gemma4ua"
+        )
+        built = prompt.build(self.engine, instruction, labels, layout)
         if built.notice and built.notice not in self._noticed:
             self._noticed.add(built.notice)
             self._notice(built.notice)
         return built
 
     def _decoders(self, instruction: str, slots: int, budget: int) -> list[SequenceDecoder]:
-        """Sequences of a new session, each large enough for the longest clip and its answer."""
-        built = self._prompt(instruction, 1)
-        positions = built.positions(clip_positions(self.options.max_seconds), budget)
+        """Sequences of a new session, each large enough for the longest clip and its answer. All hold the
+        prompt's head, which is computed once.
+        """
+        built = self._prompt(instruction)
+        session = self._session(built.positions(clip_positions(self.options.max_seconds), budget), slots)
+        guards = self.options.guards
+        decoders = [SequenceDecoder(self.engine, session, built, guards, seq) for seq in range(slots)]
+        first, *others = decoders
+        first.prefill(())
+        for decoder in others:
+            decoder.copy_head(first)
+        return decoders
+
+    def _session(self, positions: int, slots: int = 1) -> Session:
+        """K/V caches that hold so many positions for each sequence, in whole blocks."""
         size = cache_size(positions, self.engine.info.n_ctx_train)
-        session = self.engine.session(SessionOptions(n_ctx=size, n_seq=slots))
-        return [
-            SequenceDecoder(self.engine, session, built, self.options.guards, seq) for seq in range(slots)
-        ]
+        return self.engine.session(SessionOptions(n_ctx=size, n_seq=slots))
 
     def _schedule(self, instruction: str) -> Scheduler:
         """The scheduler for this instruction: the present one where it is the same."""
@@ -199,28 +213,34 @@ class Transcriber:
 
     def _answer(self, question: str, windows: Iterable[Window]) -> Iterator[str | Answer]:
         clips: list[AudioStream] = []
+        labels: list[str] = []
+        budget, sampler = self.options.max_tokens, self.options.sampler
         try:
             for window in windows:
-                clips += encode(self.engine, [window.samples])
-                self._check_room(sum(map(len, clips)) + self.options.max_tokens)
-            clips = [clip for clip in clips if len(clip)]
+                (clip,) = encode(self.engine, [window.samples])
+                if not len(clip):
+                    clip.close()
+                    continue
+                clips.append(clip)
+                labels.append(f"{hms(window.start)}-{hms(window.end)}")
+                self._check_room(sum(map(len, clips)) + budget)
             if not clips:  # too short to hear anything in: an answer would be made up
                 yield Answer("", 0, None, True)
                 return
-            built = self._prompt(question, len(clips))
-            decoder = self._asking(built, built.positions(sum(map(len, clips)), self.options.max_tokens))
+            built = self._prompt(question, labels)
+            decoder = self._asking(built, built.positions(sum(map(len, clips)), budget))
             decoder.reset()
-            decoder.begin(built.sound(clips), budget=self.options.max_tokens, sampler=self.options.sampler)
+            decoder.begin(built.sound(clips), budget=budget, sampler=sampler)
         finally:
             for clip in clips:
                 clip.close()
-        shown = 0
-        while decoder.running or len(decoder.text) > shown:
-            if len(decoder.text) > shown:
-                yield decoder.text[shown:]
-                shown = len(decoder.text)
-            decode([decoder], pause=lambda: True)
+        yield from _shown(decoder)
         reply = decoder.reply()
+        if reply.thinking and not decoder.text:
+            decoder.rewind_answer()
+            decoder.begin(budget=budget, sampler=sampler, thinking=False)
+            yield from _shown(decoder)
+            reply = decoder.reply()
         attempt = judged(reply, self.options.guards)
         flags = tuple(sorted(attempt.flags))
         yield Answer(reply.text, len(reply.tokens), reply.logprob, reply.complete, flags)
@@ -235,13 +255,19 @@ class Transcriber:
     def _asking(self, built: prompt.Prompt, positions: int) -> SequenceDecoder:
         """A sequence that holds so many positions: in the present session where it is large enough."""
         self._check_room(positions)
-        known = self._asked
-        if known is None or known[0] < positions:
+        session = self._asked.session if self._asked is not None else None
+        if session is None or session.options.n_ctx < positions:
             self.close()
-            size = cache_size(positions, self.engine.info.n_ctx_train)
-            session = self.engine.session(SessionOptions(n_ctx=size))
-        else:
-            size, session = known[0], known[1].session
-        decoder = SequenceDecoder(self.engine, session, built, self.options.guards)
-        self._asked = (size, decoder)
-        return decoder
+            session = self._session(positions)
+        self._asked = SequenceDecoder(self.engine, session, built, self.options.guards)
+        return self._asked
+
+
+def _shown(decoder: SequenceDecoder) -> Iterator[str]:
+    """The text of the answer as it is decoded, until it has ended."""
+    shown = 0
+    while decoder.running or len(decoder.text) > shown:
+        if len(decoder.text) > shown:
+            yield decoder.text[shown:]
+            shown = len(decoder.text)
+        decode([decoder], pause=lambda: True)

@@ -84,12 +84,17 @@ class Session(Handle):
         """Forget all positions of a sequence from n on."""
         self._engine.check(self._n.lib.ga_session_rewind(self.handle, seq, n))
 
+    def copy(self, source: int, target: int, n: int) -> None:
+        """Give sequence `target` the first n positions of `source` in place of all it held."""
+        self._engine.check(self._n.lib.ga_session_copy(self.handle, source, target, n))
+
     def sampler(self, options: SamplerOptions, seq: int = 0) -> None:
         """Set and restart the sampler chain of a sequence."""
         value = self._n.ffi.new("ga_sampler_options *")
         self._n.lib.ga_sampler_defaults(value)
         value.temperature, value.top_k, value.top_p = options.temperature, options.top_k, options.top_p
         value.min_p, value.seed = options.min_p, options.seed
+        value.text_only, value.no_thinking = int(options.text_only), int(options.no_thinking)
         grammar = self._n.ffi.new("char[]", options.grammar.encode()) if options.grammar else self._n.ffi.NULL
         value.grammar = grammar
         self._engine.check(self._n.lib.ga_session_sampler(self.handle, seq, value))

@@ -124,6 +124,12 @@ class SamplerOptions:
     seed: int = 0
     grammar: str | None = None
     """GBNF, start rule "root"."""
+    text_only: bool = False
+    """Choose no token that is never text (marks, unused tokens), but the ends of an answer and the marks of a
+    thought.
+    """
+    no_thinking: bool = False
+    """Never choose the mark that opens a thought either."""
 
 
 @dataclass(frozen=True)

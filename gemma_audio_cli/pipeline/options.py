@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Segment)
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model, and where it runs."""
+    """Which model, where it runs, and in which order it is prompted."""
 
     model: str | None = None
     """An alias, OWNER/REPOSITORY[:TYPE], a GGUF file or a folder; None: the best that is here."""
@@ -33,6 +33,8 @@ class ModelOptions:
     """CPU threads; None: one per physical core."""
     gpu_layers: str | None = None
     """Layers of the text model on the device; None: all that fit."""
+    audio_first: bool = False
+    """Prompts give the clips before the instruction, not behind it."""
 
 
 @dataclass(frozen=True)

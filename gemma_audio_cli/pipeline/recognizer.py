@@ -5,6 +5,7 @@ ModelOptions ──► the pair of files (a wrong name costs no time) ──► 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from gemma_audio_cli.backends.choose import choose
@@ -58,7 +59,10 @@ class Recognizer:
         return [*part_paths(self.pair.text), self.pair.mmproj]
 
     def transcriber(self, options: DecodeOptions) -> Transcriber:
-        """The model at work; opened at the first call. Another call's options replace those before."""
+        """The model at work; opened at the first call. Another call's options replace those before. The order
+        of prompts is that of the model's options.
+        """
+        options = replace(options, audio_first=options.audio_first or self._options.audio_first)
         if self._transcriber is not None and self._transcriber.options == options:
             return self._transcriber
         engine, fall_back = self._given, None

@@ -171,7 +171,7 @@ GA_API ga_status ga_token_bytes(ga_engine * engine, int32_t token, int32_t speci
                                 size_t * n_bytes);
 
 GA_API int32_t ga_token_is_end(const ga_engine * engine, int32_t token);     /* ends an answer */
-GA_API int32_t ga_token_is_control(const ga_engine * engine, int32_t token); /* never text */
+GA_API int32_t ga_token_is_control(const ga_engine * engine, int32_t token); /* never text: marks, unused tokens */
 
 /* ---- mel (the gemma4a frontend alone) -------------------------------------------------------------- */
 
@@ -245,6 +245,9 @@ GA_API const float * ga_session_logits(const ga_session * session, size_t row);
 /* Positions held by a sequence; rewind forgets all from n on (0: the whole sequence). Nothing is copied. */
 GA_API int32_t ga_session_length(const ga_session * session, int32_t seq);
 GA_API ga_status ga_session_rewind(ga_session * session, int32_t seq, int32_t n);
+/* Gives sequence `to` the first n positions of sequence `from` in place of all it held: a common beginning of several prompts
+ * is computed once. */
+GA_API ga_status ga_session_copy(ga_session * session, int32_t from, int32_t to, int32_t n);
 
 /* ---- sampling -------------------------------------------------------------------------------------- */
 
@@ -256,6 +259,8 @@ typedef struct ga_sampler_options {
     float min_p;       /* 0: off */
     uint32_t seed;
     const char * grammar; /* GBNF, start rule "root"; NULL: none */
+    int32_t text_only;    /* 1: no token that is never text, but the ends of an answer and the marks of a thought */
+    int32_t no_thinking;  /* 1: the mark that opens a thought is never chosen either */
 } ga_sampler_options;
 
 GA_API void ga_sampler_defaults(ga_sampler_options * options);

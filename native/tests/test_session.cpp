@@ -153,6 +153,27 @@ void test_rewind() {
     CHECK(thrown([&] { session.rewind(1, 0); }) == GA_ERROR_INVALID_ARGUMENT, "no such sequence");
 }
 
+void test_copied_beginning() {
+    const TempFile file("copy.gguf");
+    testing::write_text_model({}, file.path());
+    Engine engine(file.path(), "", engine_options());
+    Session session(engine, session_options(3));
+    const auto prompt = some_tokens(12, 1), other = some_tokens(20, 2), rest = some_tokens(6, 3);
+    session.forward({tokens_of(prompt, 0), tokens_of(other, 0, 2)});
+    session.copy(0, 2, 12); // over what was there
+    session.copy(0, 1, 7);
+    CHECK(session.length(0) == 12 && session.length(1) == 7 && session.length(2) == 12, "lengths after copies");
+    session.forward({tokens_of(rest, 1)});
+    const auto truth = logits_of(session, 0, engine.text().n_vocab);
+    session.forward({tokens_of(rest, 1, 2)});
+    CHECK(distance(truth, logits_of(session, 0, engine.text().n_vocab)) < kSame, "a copy is not what it was made from");
+    session.forward({tokens_of({prompt.begin() + 7, prompt.end()}, 0, 1), tokens_of(rest, 1, 1)});
+    CHECK(distance(truth, logits_of(session, 0, engine.text().n_vocab)) < kSame, "part of a beginning");
+    CHECK(thrown([&] { session.copy(0, 1, 19); }) == GA_ERROR_INVALID_ARGUMENT, "more than there is");
+    CHECK(thrown([&] { session.copy(0, 3, 1); }) == GA_ERROR_INVALID_ARGUMENT, "no such sequence");
+    CHECK(thrown([&] { session.copy(-1, 1, 0); }) == GA_ERROR_INVALID_ARGUMENT, "no such sequence");
+}
+
 void test_generate_equals_single_steps() {
     const TempFile file("generate.gguf");
     testing::write_text_model({}, file.path(), 5);
@@ -323,6 +344,7 @@ int main() {
     test_skipping_and_cutting_change_nothing(shape, "one owning layer");
     test_several_sequences_as_one_by_one();
     test_rewind();
+    test_copied_beginning();
     test_generate_equals_single_steps();
     test_errors_leave_the_session_usable();
     test_sampling();

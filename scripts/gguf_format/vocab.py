@@ -42,7 +42,7 @@ SPACE = "\u2581"
 _NEWLINE_RUNS = 31
 _FIRST_BYTE_ID = 238
 
-# A user turn is rendered with its clips before its text, as the model was trained: one `<|audio|>` a clip.
+# As Google's: clips and texts in the order of the message, one `<|audio|>` a clip.
 CHAT_TEMPLATE = """\
 {{- bos_token -}}
 {%- for message in messages -%}
@@ -50,8 +50,10 @@ CHAT_TEMPLATE = """\
   {%- if message.content is string -%}
     {{- message.content | trim -}}
   {%- else -%}
-    {%- for part in message.content if part.type == 'audio' -%}{{- '<|audio|>' -}}{%- endfor -%}
-    {%- for part in message.content if part.type == 'text' -%}{{- part.text | trim -}}{%- endfor -%}
+    {%- for part in message.content -%}
+      {%- if part.type == 'audio' -%}{{- '<|audio|>' -}}
+      {%- elif part.type == 'text' -%}{{- part.text | trim -}}{%- endif -%}
+    {%- endfor -%}
   {%- endif -%}
   {{- '<turn|>\\n' -}}
 {%- endfor -%}

@@ -337,7 +337,7 @@ EXPENSIVE = {
 MEASURE = """
 import json, sys
 from gemma_audio_cli.decoding import prompt
-text, notice = prompt.layout(json.load(sys.stdin), 1)
+text, notice = prompt.laid_out(json.load(sys.stdin), prompt.Layout(), 1)
 # Not getrusage: it begins with the size of the process that started this one.
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
 print(json.dumps([notice, int(peak.split()[1])]))

@@ -7,11 +7,15 @@ import time
 import pytest
 
 from gemma_audio_cli.decoding import prompt
-from gemma_audio_cli.decoding.prompt import Clip, Tokens
+from gemma_audio_cli.decoding.prompt import Clip, Layout, Tokens
 from gemma_audio_cli.decoding.template import TemplateError, render
 from gemma_audio_cli.languages import language_name
 
 CONTROL = ("<bos>", "<|turn>", "<turn|>", "<|audio>", "<audio|>", "<|audio|>", "<|channel>", "<channel|>")
+
+
+TEXT_FIRST, AUDIO_FIRST = Layout(), Layout(audio_first=True)
+LABELS = ("a.wav", " 0:30-1:00", "c")
 
 
 class Letters:
@@ -43,9 +47,9 @@ class Letters:
         return out
 
 
-def built(vocabulary, instruction, clips=1):
+def built(vocabulary, instruction, clips=1, layout=TEXT_FIRST):
     """The prompt as the run of pieces it stands for, and its notice."""
-    made = prompt.build(vocabulary, instruction, clips)
+    made = prompt.build(vocabulary, instruction, LABELS[:clips], layout)
     head = [prompt.Tokens(made.head)] if made.head else []
     return [*head, *made.middle, prompt.Tokens(made.tail)], made.notice
 
@@ -64,18 +68,34 @@ GEMMA = """{{- bos_token -}}
 
 
 @pytest.mark.parametrize("template", [None, GEMMA], ids=["built-in", "template"])
-def test_the_layout(template):
-    pieces, notice = built(Letters(template), " What? ", clips=2)
+@pytest.mark.parametrize(
+    ("layout", "clips", "turn"),
+    [
+        (TEXT_FIRST, 1, "What?<|audio>[0]<audio|>"),
+        (AUDIO_FIRST, 1, "<|audio>[0]<audio|>What?"),
+        (TEXT_FIRST, 2, "What?\na.wav:<|audio>[0]<audio|>0:30-1:00:<|audio>[1]<audio|>"),
+        (AUDIO_FIRST, 2, "a.wav:<|audio>[0]<audio|>0:30-1:00:<|audio>[1]<audio|>What?"),
+        (TEXT_FIRST, 0, "What?"),
+    ],
+)
+def test_the_layout(template, layout, clips, turn):
+    pieces, notice = built(Letters(template), " What? ", clips, layout)
     assert notice is None
-    assert Letters.show(pieces) == (
-        "<bos><|turn>user\n<|audio>[0]<audio|><|audio>[1]<audio|>What?<turn|>\n<|turn>model\n"
-    )
+    assert Letters.show(pieces) == f"<bos><|turn>user\n{turn}<turn|>\n<|turn>model\n"
     assert isinstance(pieces[-1], Tokens)
 
 
-def test_no_clip_is_a_text_prompt():
-    pieces, _ = built(Letters(), "Hi", clips=0)
-    assert Letters.show(pieces) == "<bos><|turn>user\nHi<turn|>\n<|turn>model\n"
+def test_with_the_text_first_only_the_end_of_the_turn_follows_a_clip():
+    made = prompt.build(Letters(), "What?")
+    assert Letters.show([Tokens(made.tail)]) == "<audio|><turn|>\n<|turn>model\n"
+    assert "What?" in Letters.show([Tokens(made.head)])
+
+
+def test_the_unified_models_turn_begins_with_an_empty_thought_where_no_template_says_so():
+    pieces, _ = built(Letters(), "What?", layout=Layout(empty_thought=True))
+    assert Letters.show(pieces).endswith("<turn|>\n<|turn>model\n<|channel>thought\n<channel|>")
+    pieces, _ = built(Letters(GEMMA), "What?", layout=Layout(empty_thought=True))
+    assert Letters.show(pieces).endswith("<turn|>\n<|turn>model\n")
 
 
 @pytest.mark.parametrize("template", [None, GEMMA], ids=["built-in", "template"])
@@ -96,6 +116,8 @@ def test_instructions_are_googles():
     assert prompt.transcription().startswith(
         "Transcribe the following speech segment in its original language."
     )
+    assert "text. Follow these specific instructions" in prompt.transcription("de")
+    assert "\n\n" not in prompt.transcription("de")
     assert prompt.transcription().endswith("write 1.7 and not one point seven, and write 3 instead of three.")
     assert "then output the string 'French: ', then the translation in French." in prompt.translation(
         "en", "fr"
@@ -131,9 +153,11 @@ HOSTILE = {
     "output": "{% for i in range(100000) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}",
     "include": "{% include '/etc/passwd' %}",
     "refusal": "{{ raise_exception('no\nsuch\nrole') }}",
-    "no audio": "{{ messages[0].content[1].text }}",
-    "audio behind text": "{{ messages[0].content[1].text }}<|audio|>",
-    "text twice": "<|audio|>{{ messages[0].content[1].text }}{{ messages[0].content[1].text }}",
+    "no audio": "{{ messages[0].content[0].text }}",
+    "audio before text": "<|audio|>{{ messages[0].content[0].text }}",
+    "text twice": "{{ messages[0].content[0].text }}{{ messages[0].content[0].text }}<|audio|>",
+    "another text": "{{ messages[0].content[0].text | replace('0', '1') }}<|audio|>",
+    "text without end": "{{ messages[0].content[0].text | replace('0', '0' * 5000) }}<|audio|>",
     "nothing": "",
     "too long": " " * 300_000,
 }
@@ -148,7 +172,7 @@ def test_hostile_templates_give_the_built_in_layout_and_one_line(source):
         assert notice is not None
         assert "\n" not in notice
         assert len(notice) < 400
-    assert Letters.show(pieces) == "<bos><|turn>user\n<|audio>[0]<audio|>What?<turn|>\n<|turn>model\n"
+    assert Letters.show(pieces) == "<bos><|turn>user\nWhat?<|audio>[0]<audio|><turn|>\n<|turn>model\n"
 
 
 def test_templates_cannot_change_what_they_are_given():

@@ -68,7 +68,7 @@ const char * ga_status_name(ga_status status) {
 }
 
 int32_t ga_abi_version(void) {
-    return 4;
+    return 5;
 }
 
 void ga_set_log(ga_log_callback callback, void * user_data) {

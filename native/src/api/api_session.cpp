@@ -72,6 +72,10 @@ ga_status ga_session_rewind(ga_session * session, int32_t seq, int32_t n) {
     return ga::change(ga::owner_of(session), [&] { session->session.rewind(seq, n); });
 }
 
+ga_status ga_session_copy(ga_session * session, int32_t from, int32_t to, int32_t n) {
+    return ga::change(ga::owner_of(session), [&] { session->session.copy(from, to, n); });
+}
+
 void ga_sampler_defaults(ga_sampler_options * options) {
     *options = {};
     options->size = sizeof(*options);

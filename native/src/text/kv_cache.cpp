@@ -31,6 +31,23 @@ KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int
     cpu_tensors_.allocate(/*zeroed =*/false);
 }
 
+void KvCache::copy(int from, int to, int n) {
+    if (from != to) {
+        std::vector<uint8_t> rows; // through the host: prompts' beginnings are short, and every device can do it
+        for (const auto * list : {&k_, &v_}) {
+            for (ggml_tensor * cache : *list) {
+                rows.resize((size_t)n * cache->nb[1]);
+                for (int64_t head = 0; head < cache->ne[2] && n > 0; head++) {
+                    const size_t offset = (size_t)head * cache->nb[2];
+                    ggml_backend_tensor_get(cache, rows.data(), offset + (size_t)from * cache->nb[3], rows.size());
+                    ggml_backend_tensor_set(cache, rows.data(), offset + (size_t)to * cache->nb[3], rows.size());
+                }
+            }
+        }
+    }
+    lengths_[(size_t)to] = n;
+}
+
 ggml_tensor * KvCache::sequence(ggml_context * ctx, ggml_tensor * cache, int seq) {
     return ggml_view_3d(ctx, cache, cache->ne[0], cache->ne[1], cache->ne[2], cache->nb[1], cache->nb[2],
                         (size_t)seq * cache->nb[3]);

@@ -21,6 +21,8 @@ class KvCache {
     int n_seq() const { return (int)lengths_.size(); }
     int length(int seq) const { return lengths_[(size_t)seq]; }
     void set_length(int seq, int length) { lengths_[(size_t)seq] = length; }
+    // Sequence `to` becomes the first n positions of sequence `from`; n <= length(from).
+    void copy(int from, int to, int n);
     size_t n_bytes() const { return device_tensors_.n_bytes() + cpu_tensors_.n_bytes(); }
 
     // One sequence's whole cache of one layer: [head_dim, n_ctx, n_head_kv].

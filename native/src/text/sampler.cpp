@@ -68,6 +68,15 @@ Sampler::Sampler(const Vocab & vocab, const ga_sampler_options & options) : voca
             suppressed_[(size_t)token] = true;
         }
     }
+    if (options.text_only || options.no_thinking) {
+        suppressed_.resize((size_t)vocab.size());
+        for (size_t token = 0; options.text_only && token < suppressed_.size(); token++) {
+            suppressed_[token] = suppressed_[token] || vocab.useless()[token];
+        }
+        if (options.no_thinking && vocab.thought_open() >= 0) {
+            suppressed_[(size_t)vocab.thought_open()] = true;
+        }
+    }
     if (!(options.temperature >= 0) || !(options.top_p >= 0) || !(options.min_p >= 0) || options.top_k < 0) {
         fail(GA_ERROR_INVALID_ARGUMENT, "temperature, top_k, top_p and min_p must not be negative");
     }

@@ -52,6 +52,13 @@ void Session::rewind(int seq, int n) {
     cache_.set_length(seq, checked("length", n, 0, cache_.length(seq)));
 }
 
+void Session::copy(int from, int to, int n) {
+    checked("from", from, 0, n_seq() - 1);
+    checked("to", to, 0, n_seq() - 1);
+    checked("length", n, 0, cache_.length(from));
+    cache_.copy(from, to, n);
+}
+
 void Session::check(const SessionInput & input) const {
     checked("seq", input.seq, 0, n_seq() - 1);
     checked("n", input.n, 1, INT32_MAX);

@@ -29,6 +29,7 @@ class Session {
     int n_ctx() const { return cache_.n_ctx(); }
     int length(int seq) const { return cache_.length(seq); }
     void rewind(int seq, int n);
+    void copy(int from, int to, int n);
 
     // Everything or nothing: where it throws, lengths are as before.
     void forward(const std::vector<SessionInput> & inputs);

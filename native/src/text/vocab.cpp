@@ -81,6 +81,23 @@ void check_types(const GgufFile & file) {
     }
 }
 
+// The converter calls the marks of thoughts and tools "user defined", which libllama reads in any text: a person's words, or
+// those of a file name, would become marks. As control tokens they are read only where the layout itself is.
+constexpr int32_t kControlType = 3;
+constexpr int32_t kUserDefinedType = 4;
+constexpr int kNoText = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN | LLAMA_TOKEN_ATTR_UNUSED;
+
+bool is_mark(std::string_view word) {
+    const size_t n = word.size();
+    return n > 3 && word.front() == '<' && word.back() == '>' && (word[1] == '|' || word[n - 2] == '|');
+}
+
+// What is no text though its type may say so.
+bool is_leftover(std::string_view word) {
+    return word.substr(0, 7) == "<unused" || word == "[multimodal]" || word == "<s>" || word == "</s>" ||
+           word == "<pad>" || word == "<mask>" || word == "<unk>" || is_mark(word);
+}
+
 struct GgufDeleter {
     void operator()(gguf_context * keys) const { gguf_free(keys); }
 };
@@ -101,10 +118,19 @@ Keys vocabulary_keys(const GgufFile & file) {
     gguf_set_val_str(keys.get(), kModel, "gemma4");
     copy_strings(file, kTokens, keys.get());
     copy_strings(file, kMerges, keys.get());
-    for (const char * key : {kScores, kTypes, kSuppressed}) {
+    for (const char * key : {kScores, kSuppressed}) {
         if (const auto array = file.find_array(key)) {
             gguf_set_arr_data(keys.get(), key, array->first, file.array_data(key), array->second);
         }
+    }
+    if (const auto array = file.find_array(kTypes)) {
+        const auto * data = (const int32_t *)file.array_data(kTypes);
+        std::vector<int32_t> types(data, data + array->second);
+        const auto words = file.find_string_array(kTokens);
+        for (size_t i = 0; i < types.size() && i < words.size(); i++) {
+            types[i] = types[i] == kUserDefinedType && is_mark(words[i]) ? kControlType : types[i];
+        }
+        gguf_set_arr_data(keys.get(), kTypes, array->first, types.data(), types.size());
     }
     for (const char * key : kIds) {
         if (const auto id = file.find_int(key)) {
@@ -155,6 +181,17 @@ Vocab::Vocab(const GgufFile & file, int n_vocab) {
     const llama_token * suppressed = llama_vocab_get_suppress_tokens(vocab_, &n_suppressed);
     if (suppressed) {
         suppressed_.assign(suppressed, suppressed + n_suppressed);
+    }
+    const auto words = file.find_string_array(kTokens);
+    control_.resize((size_t)n_);
+    useless_.resize((size_t)n_);
+    for (int32_t i = 0; i < n_; i++) {
+        const int attributes = llama_vocab_get_attr(vocab_, i);
+        const std::string_view word = words[(size_t)i];
+        const bool opens = word == "<|channel>";
+        control_[(size_t)i] = (attributes & kNoText) || is_leftover(word);
+        useless_[(size_t)i] = control_[(size_t)i] && !is_end(i) && !opens && word != "<channel|>";
+        thought_open_ = opens ? i : thought_open_;
     }
 }
 

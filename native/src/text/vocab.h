@@ -29,7 +29,12 @@ class Vocab {
     int32_t bos() const { return llama_vocab_bos(vocab_); }
     int32_t eos() const { return llama_vocab_eos(vocab_); }
     bool is_end(int32_t token) const { return llama_vocab_is_eog(vocab_, token); }
-    bool is_control(int32_t token) const { return llama_vocab_is_control(vocab_, token); }
+    // Never text: what lays out a conversation, unused tokens, marks of other media.
+    bool is_control(int32_t token) const { return control_[(size_t)token]; }
+    // Control tokens that no answer has a use for: all but its ends and the marks of a thought. [size]
+    const std::vector<bool> & useless() const { return useless_; }
+    // The mark that opens a thought; -1: there is none.
+    int32_t thought_open() const { return thought_open_; }
     bool contains(int32_t token) const { return token >= 0 && token < n_; }
     // Tokens the file says must never be generated.
     const std::vector<int32_t> & suppressed() const { return suppressed_; }
@@ -45,6 +50,9 @@ class Vocab {
     const llama_vocab * vocab_ = nullptr;
     int n_ = 0;
     std::vector<int32_t> suppressed_;
+    std::vector<bool> control_; // [size]
+    std::vector<bool> useless_; // [size]
+    int32_t thought_open_ = -1;
 };
 
 } // namespace ga

@@ -150,8 +150,12 @@ class Calls {
             forward();
             break;
         case 9:
-            ga_session_rewind(session(), number(4), number(40));
+        {
+            ga_session * s = session();
+            const int32_t seq = number(4), n = number(40);
+            n % 2 == 0 ? ga_session_rewind(s, seq, n) : ga_session_copy(s, seq, n % 3, n / 2);
             break;
+        }
         case 10:
             sampler();
             break;
@@ -234,7 +238,9 @@ class Calls {
         options.top_k = number(40);
         options.top_p = (float)in_.take<uint8_t>() / 128.0f;
         options.min_p = (float)in_.take<int8_t>() / 128.0f;
-        const uint8_t kind = in_.take<uint8_t>() % 16;
+        const uint8_t bits = in_.take<uint8_t>(), kind = bits % 16;
+        options.text_only = bits & 16;
+        options.no_thinking = bits & 32;
         options.grammar = kind < 6 ? grammars[kind] : nullptr;
         ga_session_sampler(session(), number(3), &options);
     }
