@@ -144,6 +144,7 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "backend": "CPU",
         "device": "CPU",
         "gpu_layers": 3,
+        "audio_first": "yes",
         "vad": "no",
         "vad_threshold": 0.3,
     }
@@ -161,6 +162,7 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "backend": "cpu",
         "device": "CPU",
         "gpu_layers": "3",
+        "audio_first": True,
         "vad": False,
         "vad_threshold": 0.3,
     }
