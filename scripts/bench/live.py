@@ -182,6 +182,7 @@ def left(args: argparse.Namespace) -> dict[str, Any]:
             ear = transcriber(args, engine).incremental(prompt.transcription(None))
             pushed(ear, noise(args.seconds), partials=True)
             ours.append(_to_first_token(ear))
+            rows = len(ear.decoder.prompt.tail)
             ear.close()
         command = [sys.executable, HERE / "contestant.py", "llamacpp", "clip", *pair]
         command += ["--seconds", args.seconds, "--threads", args.threads, "--new-tokens", 1]
@@ -191,18 +192,19 @@ def left(args: argparse.Namespace) -> dict[str, Any]:
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return {
         "ours": spread(ours),
+        "tokens_behind_the_clip": rows,
         "llama.cpp_mel_encode_audio_prefill": spread(theirs),
         "share": spread(ratios),
     }
 
 
 def _to_first_token(ear: Incremental) -> float:
-    """What `finish` does until the first token is drawn: last frames, instruction and draft, and a logit."""
-    session, first = ear._session, []
+    """What `finish` does until the first token is drawn: last frames, the end of the turn and draft, and a logit."""
+    session, first = ear.decoder.session, []
     sample = session.sample
 
-    def timed(*arguments: int) -> tuple[int, float]:
-        drawn = sample(*arguments)
+    def timed(*arguments: int, **named: int) -> tuple[int, float]:
+        drawn = sample(*arguments, **named)
         first.append(clock())
         return drawn
 
@@ -214,12 +216,12 @@ def _to_first_token(ear: Incremental) -> float:
 
 
 def draft(args: argparse.Namespace) -> dict[str, Any]:
-    """30 tokens decoded, and the same 30 as a right draft: what each takes beyond the instruction."""
+    """30 tokens decoded, and the same 30 as a right draft: what each takes beyond the prompt."""
     tokens = 30
     with open_engine(args) as engine:
         budget = [1]
-        pieces, _ = prompt.build(engine, prompt.transcription(None), 1)
-        ear = Incremental(engine, pieces, budget=lambda _s: budget[0], max_seconds=30.0, guards=NO_GUARDS)
+        (decoder,) = transcriber(args, engine)._decoders(prompt.transcription(None), 1, 2 + tokens)
+        ear = Incremental(decoder, lambda _s: budget[0])
         decoded, checked = [], []
         for run in range(args.runs):
             pushed(ear, noise(args.seconds, run), partials=False)

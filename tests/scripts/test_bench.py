@@ -103,3 +103,22 @@ def test_a_recording_is_answered_window_by_window(engine, tiny_model):
     found = json.loads(done.stdout)
     assert found["recording"] > 0
     assert found["peak_rss"] > 1e6
+
+
+@linux
+@pytest.mark.parametrize("job", ["pace", "left", "draft"])
+def test_live_is_measured(job, tiny_model):
+    pair = [tiny_model.text, tiny_model.mmproj]
+    command = [sys.executable, BENCH / "live.py", job, "--pair", *pair, "--runs", "1", "--threads", "1"]
+    command += ["--seconds", "2", "--pause", "1", "--utterances", "2"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    if job == "pace":
+        assert result["utterances"] == 2
+        assert all(0 < tokens <= 12 for tokens in result["tokens"])
+    elif job == "left":
+        assert 5 < result["tokens_behind_the_clip"] < 12  # a small vocabulary spells "model"
+        assert result["ours"]["median"] > 0
+    else:
+        assert result["decoded"]["median"] > 0
