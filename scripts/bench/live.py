@@ -199,7 +199,7 @@ def left(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _to_first_token(ear: Incremental) -> float:
-    """What `finish` does until the first token is drawn: last frames, the end of the turn and draft, and a logit."""
+    """What `finish` does until the first token is drawn: last frames, end of the turn, draft, a logit."""
     session, first = ear.decoder.session, []
     sample = session.sample
 

@@ -47,7 +47,9 @@ def test_where_the_layout_is_read_marks_are_one_token_each(engine, marks):
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_mixture_of_marks_and_words_stays_text_and_comes_back_whole(engine, marks, data):
-    parts = st.one_of(st.sampled_from(marks), st.text(max_size=6), st.sampled_from(["<", "|", ">", "\n", " "]))
+    parts = st.one_of(
+        st.sampled_from(marks), st.text(max_size=6), st.sampled_from(["<", "|", ">", "\n", " "])
+    )
     text = "".join(data.draw(st.lists(parts, max_size=8)))
     tokens = engine.tokenize(text)
     assert not any(engine.is_control(token) for token in tokens)

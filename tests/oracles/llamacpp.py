@@ -200,6 +200,23 @@ class LlamaCpp:
         pointer = llama_cpp.llama_get_logits_ith(self._ctx, index)
         return np.ctypeslib.as_array(pointer, (self.n_vocab,)).copy()
 
+    def answer(self, parts: Sequence[Part], budget: int) -> tuple[str, bool]:
+        """The greedy answer to a prompt in an empty context, and whether the model itself ended it."""
+        self.reset()
+        token, data, whole = int(np.argmax(self.forward(parts, every=False)[-1])), b"", False
+        for _ in range(budget):
+            whole = bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+            if whole:
+                break
+            data += self._piece(token)
+            token = int(np.argmax(self.forward([[token]], every=False)[-1]))
+        return data.decode("utf-8", "replace").strip(), whole
+
+    def _piece(self, token: int) -> bytes:
+        piece = ctypes.create_string_buffer(64)
+        n = llama_cpp.llama_token_to_piece(self._vocab, token, piece, len(piece), 0, False)
+        return piece.raw[: max(n, 0)]
+
     def greedy(self, parts: Sequence[Part], n: int) -> list[int]:
         """`n` greedy tokens after a prompt, past any end token."""
         token = int(np.argmax(self.forward(parts, every=False)[-1]))
