@@ -253,3 +253,36 @@ def build(
     first = pieces[0]
     assert isinstance(first, Tokens)
     return Prompt(first.ids, tuple(pieces[1:]), tuple(pending), notice)
+
+
+def follow_up(vocabulary: Vocabulary, question: str, layout: Layout = Layout()) -> tuple[int, ...]:
+    """What follows an answer to ask the next question: the end of the model's turn, and the user's turn."""
+    before, after = _next_turn(vocabulary.metadata(TEMPLATE_KEY), layout)
+    return (
+        *vocabulary.tokenize(before, special=True),
+        *vocabulary.tokenize(question.strip()),
+        *vocabulary.tokenize(after, special=True),
+    )
+
+
+@lru_cache(maxsize=8)
+def _next_turn(template: str | None, layout: Layout) -> tuple[str, str]:
+    """What stands before and behind the second question of a conversation. A template that cannot lay one out
+    gives the built-in layout: that it is odd was said when the first turn was laid out.
+    """
+    end = "<turn|>\n<|turn>model\n" + _EMPTY_THOUGHT * layout.empty_thought
+    if template:
+        roles = ("user", "assistant", "user")
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": _SLOT.format(number)}]}
+            for number, role in enumerate(roles)
+        ]
+        try:
+            text = render(template, messages, bos="<bos>", eos="<eos>")
+        except TemplateError:
+            text = ""
+        parts = _parts(text)
+        places = {slot: place for place, part in enumerate(parts) if (slot := _slot(part)) is not None}
+        if list(places) == [0, 1, 2] and len(parts) == 7:
+            return parts[places[1] + 1], parts[places[2] + 1]
+    return "<turn|>\n<|turn>user\n", end

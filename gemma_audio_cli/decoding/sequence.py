@@ -83,6 +83,12 @@ class SequenceDecoder:
         self._sound = 0
         self._clear()
 
+    def keep(self, n: int) -> None:
+        """Forget all but the prompt's head and n positions behind it."""
+        self.session.rewind(len(self.prompt.head) + n, seq=self.seq)
+        self._sound = n
+        self._clear()
+
     def rewind_answer(self) -> None:
         """Back to where the answer began: more can be heard."""
         self.session.rewind(len(self.prompt.head) + self._sound, seq=self.seq)

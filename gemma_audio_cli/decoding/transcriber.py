@@ -13,17 +13,17 @@ from itertools import chain
 
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
+from gemma_audio_cli.decoding.conversation import Conversation, answering, by_time
 from gemma_audio_cli.decoding.guards import judged
 from gemma_audio_cli.decoding.incremental import Incremental
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.scheduler import Delta, Result, Scheduler, Tag
-from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
+from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.structs import SessionOptions, cache_size, clip_positions
 from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, ModelError, Notice, TooLongError, no_notice
-from gemma_audio_cli.formatting import hms
 from gemma_audio_cli.transcript import Answer, Segment
 
 FallBack = Callable[[Engine, Exception], Engine | None]
@@ -136,6 +136,10 @@ class Transcriber:
             return
         yield from self._answer(question, chain(heard, windows))
 
+    def conversation(self, *, remember: bool = False) -> Conversation:
+        """Several questions about sound that is heard once; see there. Close it before the engine."""
+        return Conversation(self.engine, self.options, remember=remember, notice=self._notice)
+
     def close(self) -> None:
         """Free the K/V caches; the engine stays open."""
         if self._scheduler is not None:
@@ -214,7 +218,7 @@ class Transcriber:
     def _answer(self, question: str, windows: Iterable[Window]) -> Iterator[str | Answer]:
         clips: list[AudioStream] = []
         labels: list[str] = []
-        budget, sampler = self.options.max_tokens, self.options.sampler
+        budget = self.options.max_tokens
         try:
             for window in windows:
                 (clip,) = encode(self.engine, [window.samples])
@@ -222,7 +226,7 @@ class Transcriber:
                     clip.close()
                     continue
                 clips.append(clip)
-                labels.append(f"{hms(window.start)}-{hms(window.end)}")
+                labels.append(by_time(window))
                 self._check_room(sum(map(len, clips)) + budget)
             if not clips:  # too short to hear anything in: an answer would be made up
                 yield Answer("", 0, None, True)
@@ -230,19 +234,11 @@ class Transcriber:
             built = self._prompt(question, labels)
             decoder = self._asking(built, built.positions(sum(map(len, clips)), budget))
             decoder.reset()
-            decoder.begin(built.sound(clips), budget=budget, sampler=sampler)
+            reply = yield from answering(decoder, self.options, built.sound(clips))
         finally:
             for clip in clips:
                 clip.close()
-        yield from _shown(decoder)
-        reply = decoder.reply()
-        if reply.thinking and not decoder.text:
-            decoder.rewind_answer()
-            decoder.begin(budget=budget, sampler=sampler, thinking=False)
-            yield from _shown(decoder)
-            reply = decoder.reply()
-        attempt = judged(reply, self.options.guards)
-        flags = tuple(sorted(attempt.flags))
+        flags = tuple(sorted(judged(reply, self.options.guards).flags))
         yield Answer(reply.text, len(reply.tokens), reply.logprob, reply.complete, flags)
 
     def _check_room(self, positions: int) -> None:
@@ -261,13 +257,3 @@ class Transcriber:
             session = self._session(positions)
         self._asked = SequenceDecoder(self.engine, session, built, self.options.guards)
         return self._asked
-
-
-def _shown(decoder: SequenceDecoder) -> Iterator[str]:
-    """The text of the answer as it is decoded, until it has ended."""
-    shown = 0
-    while decoder.running or len(decoder.text) > shown:
-        if len(decoder.text) > shown:
-            yield decoder.text[shown:]
-            shown = len(decoder.text)
-        decode([decoder], pause=lambda: True)
