@@ -1,16 +1,16 @@
-"""`gemma-audio ask "QUESTION" FILE...`: a question about recordings."""
+"""`gemma-audio ask "QUESTION" FILE...`: questions about recordings."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gemma_audio_cli.cli.common import Job
-from gemma_audio_cli.cli.messages import exit_codes
+from gemma_audio_cli.cli.messages import exit_codes, put_json
 from gemma_audio_cli.cli.options import (
-    Files,
     Input,
     Model,
     Notices,
@@ -20,6 +20,12 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.pipeline.events import AskEvent
+    from gemma_audio_cli.pipeline.options import AskOptions
+    from gemma_audio_cli.transcript import Answer
 
 EXAMPLES = """Examples:
 
@@ -27,21 +33,44 @@ EXAMPLES = """Examples:
   gemma-audio ask "How many digits are spoken?" digits.wav
   gemma-audio ask -m gemma-4-E2B-it-Q4_0.gguf "Who agreed to send the draft?" call.wav
   gemma-audio ask "Is anybody angry?" calls/*.ogg
+  gemma-audio ask -Q "Who speaks?" -Q "What is decided?" --jsonl meeting.m4a
+  gemma-audio ask --together "What changed between the two?" monday.wav friday.wav
   gemma-audio ask --no-vad "Which instruments are played?" song.flac
   gemma-audio ask --start 12:30 --end 13:00 "What is decided?" meeting.m4a
 
 The answer is printed as it is decoded. Several files are asked one after the other,
-and every line begins with "FILE: ". Where nobody speaks nothing is answered, for a model that
-hears nothing invents things; --no-vad asks about music and other sounds.
+and every line begins with "FILE: ". Several questions are put to a file one by one; the file is
+heard once, and stands before them in the prompt. Where nobody speaks nothing is answered, for a
+model that hears nothing invents things; --no-vad asks about music and other sounds.
 """
 
 
 @with_groups
 def ask(
     question: Annotated[
-        str, typer.Argument(metavar="QUESTION", help="What to ask, or tell, the model.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="QUESTION",
+            help="What to ask, or tell, the model. With -Q or --questions, a file.",
+            show_default=False,
+        ),
     ],
-    files: Files,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE...", help="Recordings; - is standard input.", show_default=False),
+    ] = None,
+    more: Annotated[
+        list[str] | None,
+        option("-Q", "--question", metavar="QUESTION", help="A question; may be given several times."),
+    ] = None,
+    listed: Annotated[
+        str | None,
+        option("--questions", metavar="FILE", help="Questions, one a line; - is standard input."),
+    ] = None,
+    together: Annotated[
+        bool, option("--together", help="Give all files to the model at once, each by its name.")
+    ] = False,
+    jsonl: Annotated[bool, option("--jsonl", help="Print an object a line for each answer.")] = False,
     max_tokens: Annotated[
         int, option("--max-tokens", min=1, help="Longest answer, in tokens.", show_default=True)
     ] = 512,
@@ -52,44 +81,109 @@ def ask(
     model: Model = Model(),
     notices: Notices = Notices(),
 ) -> None:
-    """Answer a question about recordings."""
+    """Answer questions about recordings."""
     with exit_codes():
         from gemma_audio_cli.addresses import local_path
         from gemma_audio_cli.decoding.options import DecodeOptions
-        from gemma_audio_cli.output import TextWriter
         from gemma_audio_cli.pipeline.ask import ask as ask_all
-        from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, RecordingStarted
         from gemma_audio_cli.pipeline.options import AskOptions
 
+        questions, recordings = _sorted_out(question, files or [], more or [], listed)
         job = Job(model, notices)
         options = AskOptions(
-            input.options(part), speech.options(threshold, job.settings), DecodeOptions(max_tokens=max_tokens)
+            input.options(part),
+            speech.options(threshold, job.settings),
+            decode=DecodeOptions(max_tokens=max_tokens),
+            together=together,
         )
-        recordings = list(map(local_path, files))
-        writer = TextWriter(sys.stdout, with_names=len(recordings) > 1)
+        recordings = list(map(local_path, recordings))
+        shown = _Shown(job, options, with_names=len(recordings) > 1 and not together, jsonl=jsonl)
         try:
-            for event in ask_all(job.recognizer, question, recordings, options):
-                name = event.recording.file
-                if isinstance(event, RecordingStarted):
-                    writer.begin(event.recording)
-                elif isinstance(event, AnswerDone):
-                    writer.end()
-                    if not event.answer.text:
-                        job.notice(f"{name}: the model gave no answer")
-                    if not event.answer.complete:
-                        job.notice(
-                            f"{name}: the answer was cut at {max_tokens} tokens; allow more with --max-tokens"
-                        )
-                elif isinstance(event, RecordingDone):
-                    writer.end()
-                    if event.error is not None:
-                        job.fail(name, event.error)
-                    elif not event.heard:
-                        hint = "; --no-vad asks about other sounds" if options.cut.vad else ""
-                        job.notice(f"{name}: no speech was heard{hint}")
-                else:
-                    writer.delta(event.text)
+            for event in ask_all(job.recognizer, questions, recordings, options):
+                shown.take(event)
         finally:
-            writer.end()
+            shown.close()
             job.close()
         job.end()
+
+
+def _sorted_out(
+    first: str, files: list[str], more: list[str], listed: str | None
+) -> tuple[list[str], list[str]]:
+    """The questions and the recordings. With -Q or --questions the first argument is a recording too."""
+    if more or listed is not None:
+        questions, recordings = [*more, *(_lines(listed) if listed is not None else [])], [first, *files]
+        if listed == "-" and "-" in recordings:
+            raise UsageError("standard input cannot be both the questions and a recording")
+        if not questions:
+            raise UsageError(f"{listed}: no question in it; write one a line")
+        return questions, recordings
+    if not files:
+        raise UsageError("name a recording to ask about, after the question")
+    return [first], files
+
+
+def _lines(name: str) -> list[str]:
+    """The questions of a file: its lines that are not empty."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        text = data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = "it is no UTF-8 text" if isinstance(error, ValueError) else error.strerror
+        raise UsageError(f"{name}: the questions cannot be read: {reason}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+class _Shown:
+    """Answers as they come, on standard output."""
+
+    def __init__(self, job: Job, options: AskOptions, *, with_names: bool, jsonl: bool) -> None:
+        from gemma_audio_cli.output import TextWriter
+
+        self._job, self._options = job, options
+        self._writer = None if jsonl else TextWriter(sys.stdout, with_names=with_names)
+        self._answers = 0
+
+    def take(self, event: AskEvent) -> None:
+        """What happened, to be shown."""
+        from gemma_audio_cli.output.as_json import answer_as_dict, answered_as_dict
+        from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, RecordingStarted
+
+        name = event.recording.file
+        if isinstance(event, RecordingStarted):
+            self._answers = 0
+            if self._writer is not None:
+                self._writer.begin(event.recording)
+        elif isinstance(event, AnswerDone):
+            self._answers += 1
+            self._end_line()
+            if self._writer is None:
+                put_json(answer_as_dict(name, event.question, event.answer))
+            self._notice_oddities(name, event.answer)
+        elif isinstance(event, RecordingDone):
+            self._end_line()
+            if self._writer is None:
+                error = str(event.error) if event.error else None
+                put_json(answered_as_dict(event.recording, event.duration, self._answers, error))
+            if event.error is not None:
+                self._job.fail(name, event.error)
+            elif not event.heard:
+                hint = "; --no-vad asks about other sounds" if self._options.cut.vad else ""
+                self._job.notice(f"{name}: no speech was heard{hint}")
+        elif self._writer is not None:
+            self._writer.delta(event.text)
+
+    def close(self) -> None:
+        """The end of the last line."""
+        self._end_line()
+
+    def _end_line(self) -> None:
+        if self._writer is not None:
+            self._writer.end()
+
+    def _notice_oddities(self, name: str, answer: Answer) -> None:
+        if not answer.text:
+            self._job.notice(f"{name}: the model gave no answer")
+        if not answer.complete:
+            limit = self._options.decode.max_tokens
+            self._job.notice(f"{name}: the answer was cut at {limit} tokens; allow more with --max-tokens")

@@ -8,7 +8,7 @@ The sound stands before the questions here: what is computed for it holds for ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -26,9 +26,6 @@ from gemma_audio_cli.transcript import Answer
 
 _ROOM = 2048
 """Positions for questions and answers behind the sound, where the model's context has them."""
-
-Label = Callable[[Window], str]
-"""What a clip is called in the prompt."""
 
 
 def by_time(window: Window) -> str:
@@ -69,19 +66,20 @@ class Conversation:
         """The turns that the next question follows."""
         return tuple(self._turns)
 
-    def hear(self, windows: Iterable[Window], label: Label = by_time) -> bool:
-        """Takes in the sound, each window as one clip. False: there is too little to hear anything in.
+    def hear(self, windows: Iterable[tuple[str, Window]]) -> bool:
+        """Takes in the sound, each window as one clip with its label, a recording's name or a time. False:
+        there is too little to hear anything in.
         Raises TooLongError where it and one answer do not fit into the model's context.
         """
         self.close()
         clips: list[AudioStream] = []
         with ExitStack() as stack:
-            for window in windows:
+            for label, window in windows:
                 (clip,) = encode(self._engine, [window.samples])
                 stack.callback(clip.close)
                 if len(clip):
                     clips.append(clip)
-                    self._labels.append(label(window))
+                    self._labels.append(label)
                     self._check_room(sum(map(len, clips)))
             if not clips:
                 return False

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gemma_audio_cli.transcript import FLAG_UNRELIABLE, Segment, Transcript
+from gemma_audio_cli.transcript import FLAG_UNRELIABLE, Answer, Recording, Segment, Transcript
 
 SCHEMA = "gemma-audio/transcript/1"
+ANSWERS_SCHEMA = "gemma-audio/answers/1"
 
 
 def segment_as_dict(segment: Segment) -> dict[str, Any]:
@@ -47,6 +48,35 @@ def transcript_as_dict(transcript: Transcript) -> dict[str, Any]:
     if transcript.error:
         value["error"] = transcript.error
     return value
+
+
+def answer_as_dict(file: str, question: str, answer: Answer) -> dict[str, Any]:
+    """The object of an answer in `ask --jsonl`."""
+    return {
+        "type": "answer",
+        "file": file,
+        "question": question,
+        "answer": answer.text,
+        "complete": answer.complete,
+        "tokens": answer.tokens,
+        "avg_logprob": _finite(answer.logprob),
+        "flags": list(answer.flags),
+    }
+
+
+def answered_as_dict(
+    recording: Recording, duration: float, answers: int, error: str | None = None
+) -> dict[str, Any]:
+    """The object that ends a recording in `ask --jsonl`."""
+    return {
+        "type": "file",
+        "schema": ANSWERS_SCHEMA,
+        "file": recording.file,
+        "duration": round(duration, 3),
+        "model": recording.model,
+        "answers": answers,
+        **({"error": error} if error else {}),
+    }
 
 
 def _finite(value: float | None) -> float | None:

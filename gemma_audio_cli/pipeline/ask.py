@@ -1,17 +1,20 @@
-"""A question about recordings, one after the other.
+"""Questions about recordings, one recording after the other or all together.
 
 recording ──► source ──► windows (all of it) ──► Transcriber.answer ──► TextDelta ... AnswerDone
+                                             └──► Conversation ──► (TextDelta ... AnswerDone) ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from gemma_audio_cli.audio.read.source import Source, display_name, open_source
 from gemma_audio_cli.audio.segment import presence
 from gemma_audio_cli.audio.segment.level import report_level
 from gemma_audio_cli.audio.segment.windows import Window, windows
+from gemma_audio_cli.decoding.conversation import by_time
 from gemma_audio_cli.errors import AudioError, InputError, UsageError
 from gemma_audio_cli.pipeline.events import (
     AnswerDone,
@@ -27,70 +30,120 @@ from gemma_audio_cli.transcript import Answer, Recording
 
 
 def ask(
-    recognizer: Recognizer, question: str, recordings: Iterable[str], options: AskOptions | None = None
+    recognizer: Recognizer,
+    questions: str | Sequence[str],
+    recordings: Iterable[str],
+    options: AskOptions | None = None,
 ) -> Iterator[AskEvent]:
-    """The answer to the question about each recording. Raises UsageError where the question is empty.
+    """The answers to the questions about each recording. Raises UsageError where a question is empty.
 
-    A recording of more than the longest window is given to the model as several clips in order.
+    A recording of more than the longest window is given to the model as several clips in order. Of several
+    questions each is put to the recording alone, which is heard once.
     """
-    if not question.strip():
+    questions = [questions] if isinstance(questions, str) else list(questions)
+    if not questions or not all(question.strip() for question in questions):
         raise UsageError("the question is empty")
     options = options or AskOptions()
-    for name in recordings:
-        yield from _Question(recognizer, question, name, options).events()
+    groups = [list(recordings)] if options.together else ([name] for name in recordings)
+    for names in groups:
+        yield from _Asking(recognizer, questions, names, options).events()
 
 
-class _Question:
-    """One recording that is asked about."""
+class _Heard:
+    """The windows of one recording that is asked about, and how far it was read."""
 
-    def __init__(self, recognizer: Recognizer, question: str, name: str, options: AskOptions) -> None:
-        self._recognizer, self._question, self._name, self._options = recognizer, question, name, options
+    def __init__(self, name: str, recognizer: Recognizer, options: AskOptions) -> None:
+        self.name, self.shown = name, display_name(name)
+        self._recognizer, self._options = recognizer, options
         self._cut = options.cut.windows(recognizer.longest_window)
-        self._seconds = 0.0
-        self._failure: InputError | None = None
-        self._heard = True
+        self.seconds = 0.0
+        """That were read."""
+        self.failure: InputError | None = None
+        """What ended it early; what came before it is asked about."""
 
-    def events(self) -> Iterator[AskEvent]:
-        recording = Recording(display_name(self._name), model=self._recognizer.model_name)
-        yield RecordingStarted(recording)
-        try:
-            source = open_source(self._name, self._options.source, self._recognizer.notice)
-            try:
-                yield from self._answer(recording, source)
-            finally:
-                source.close()
-        except InputError as failure:
-            self._failure = self._failure or failure
-        yield RecordingDone(recording, self._seconds, self._failure, heard=self._heard)
-
-    def _answer(self, recording: Recording, source: Source) -> Iterator[AskEvent]:
+    def windows(self, source: Source) -> Iterator[Window] | None:
+        """All of the recording up to where it fails; None where nothing is heard in it."""
         cut = self._options.cut.segmentation(self._recognizer.longest_window)
         heard = presence.speech(cut.onset) if cut else presence.sound(self._cut.silence_peak)
-        # Before the model is opened: a bad file costs no model, and of nothing a model would invent things.
-        found = presence.from_first(self._windows(source), heard)
-        if found is None:
-            self._heard = False
-            return
-        decode = replace(self._options.decode, max_seconds=self._cut.max_seconds)
-        for item in self._recognizer.transcriber(decode).answer(self._question, found):
-            yield AnswerDone(recording, item) if isinstance(item, Answer) else TextDelta(recording, item)
+        return presence.from_first(self._all(source), heard)
 
-    def _windows(self, source: Source) -> Iterator[Window]:
-        """All of the recording up to where it fails: the question is then about that much of it."""
+    def _all(self, source: Source) -> Iterator[Window]:
         try:
-            found = report_level(
-                windows(self._measured(source), self._cut), source.name, self._recognizer.notice
-            )
-            for window in found:
+            cut = windows(self._measured(source), self._cut)
+            for window in report_level(cut, source.name, self._recognizer.notice):
                 yield replace(window, start=window.start + source.start)
         except AudioError as failure:
-            if not self._seconds:
+            if not self.seconds:
                 raise
-            self._failure = failure
+            self.failure = failure
 
     def _measured(self, source: Source) -> Iterator[Floats]:
         n = 0
         for block in source.blocks():
             n += len(block)
-            self._seconds = source.start + n / SAMPLE_RATE
+            self.seconds = source.start + n / SAMPLE_RATE
             yield block
+
+
+class _Asking:
+    """Recordings that are asked about in one prompt; mostly one."""
+
+    def __init__(
+        self, recognizer: Recognizer, questions: Sequence[str], names: Sequence[str], options: AskOptions
+    ) -> None:
+        self._recognizer, self._questions, self._options = recognizer, questions, options
+        self._recordings = [_Heard(name, recognizer, options) for name in names]
+        self._heard = False
+
+    def events(self) -> Iterator[AskEvent]:
+        shown = ", ".join(item.shown for item in self._recordings)
+        recording = Recording(shown, model=self._recognizer.model_name)
+        failure: InputError | None = None
+        yield RecordingStarted(recording)
+        with ExitStack() as sources:
+            try:
+                # Before the model is opened: a bad file costs no model, and of nothing a model would invent
+                # things.
+                found = []
+                for item in self._recordings:
+                    source = sources.enter_context(
+                        open_source(item.name, self._options.source, self._recognizer.notice)
+                    )
+                    heard = item.windows(source)
+                    found += [(item, heard)] if heard is not None else []
+                if found:
+                    self._heard = True
+                    yield from self._answers(recording, found)
+            except InputError as error:
+                failure = error
+        failure = failure or next((item.failure for item in self._recordings if item.failure), None)
+        seconds = sum(item.seconds for item in self._recordings)
+        yield RecordingDone(recording, seconds, failure, heard=self._heard)
+
+    def _answers(
+        self, recording: Recording, found: Sequence[tuple[_Heard, Iterator[Window]]]
+    ) -> Iterator[AskEvent]:
+        longest = self._options.cut.windows(self._recognizer.longest_window).max_seconds
+        transcriber = self._recognizer.transcriber(replace(self._options.decode, max_seconds=longest))
+        if len(self._recordings) == len(self._questions) == 1:
+            (question,), ((_, heard),) = self._questions, found
+            yield from _asked(recording, question, transcriber.answer(question, heard))
+            return
+        several = len(self._recordings) > 1
+        labelled = (
+            (f"{item.shown} {by_time(window)}" if several else by_time(window), window)
+            for item, heard in found
+            for window in heard
+        )
+        with transcriber.conversation() as talk:
+            talk.hear(labelled)
+            for question in self._questions:
+                yield from _asked(recording, question, talk.ask(question))
+
+
+def _asked(recording: Recording, question: str, answer: Iterator[str | Answer]) -> Iterator[AskEvent]:
+    for item in answer:
+        if isinstance(item, Answer):
+            yield AnswerDone(recording, item, question)
+        else:
+            yield TextDelta(recording, item)

@@ -1,7 +1,7 @@
 """What happens while recordings are worked on, in order, one recording after the other.
 
 RecordingStarted  (TextDelta ... SegmentDone) ...  RecordingDone       transcribe
-RecordingStarted  TextDelta ...  AnswerDone  RecordingDone             ask
+RecordingStarted  (TextDelta ... AnswerDone) ...  RecordingDone        ask
 RecordingStarted  ListeningStarted  (Partial ... Final) ...  RecordingDone        live
 """
 
@@ -52,6 +52,7 @@ class AnswerDone:
 
     recording: Recording
     answer: Answer
+    question: str = ""
 
 
 @dataclass(frozen=True)

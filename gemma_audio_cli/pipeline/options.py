@@ -149,5 +149,7 @@ class AskOptions:
     source: SourceOptions = field(default_factory=SourceOptions)
     cut: CutOptions = field(default_factory=CutOptions)
     """`vad`: nothing is answered where nobody speaks; without, where there is no sound."""
+    together: bool = False
+    """All recordings in one prompt, each named in it. Else one after the other."""
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     """How answers are decoded."""

@@ -8,7 +8,7 @@ import soundfile
 
 from gemma_audio_cli import DecodeOptions, Engine, EngineOptions, Transcriber, Window
 from gemma_audio_cli.decoding import conversation, prompt
-from gemma_audio_cli.decoding.conversation import Conversation
+from gemma_audio_cli.decoding.conversation import Conversation, by_time
 from gemma_audio_cli.errors import TooLongError
 from gemma_audio_cli.transcript import Answer
 
@@ -47,7 +47,7 @@ def said(talk: Conversation, question: str) -> Answer:
 
 def talking(engine: Engine, windows: list[Window], **options: bool) -> Conversation:
     talk = Conversation(engine, DecodeOptions(max_tokens=12), **options)
-    assert talk.hear(windows)
+    assert talk.hear((by_time(window), window) for window in windows)
     return talk
 
 
@@ -142,5 +142,5 @@ def test_a_question_that_is_too_long_is_refused_and_the_talk_goes_on(tiny, monke
 
 def test_of_nothing_nothing_is_said(demo):
     with Conversation(demo, DecodeOptions()) as talk:
-        assert not talk.hear([Window(0.0, np.zeros(50, dtype=np.float32))])
+        assert not talk.hear([("", Window(0.0, np.zeros(50, dtype=np.float32)))])
         assert list(talk.ask("What?")) == [Answer("", 0, None, True)]
