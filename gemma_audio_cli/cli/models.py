@@ -61,9 +61,16 @@ def pull_model(
     name: str = _NAME,
     mmproj_type: Annotated[
         str | None,
-        option("--mmproj-type", metavar="TYPE", help="The projector's type: BF16 (hears best), F16, Q8_0."),
+        option(
+            "--mmproj-type",
+            metavar="TYPE",
+            help="The projector's type: BF16 (hears best), F16, Q8_0; from any source of the model.",
+        ),
     ] = None,
     quiet: Quiet = False,
+    verbose: Annotated[
+        bool, option("-v", "--verbose", help="Say what the sources have, and why these files are taken.")
+    ] = False,
 ) -> None:
     """Get a model and its audio projector.
 
@@ -72,7 +79,7 @@ def pull_model(
     """
     with exit_codes():
         from gemma_audio_cli.models import names, store
-        from gemma_audio_cli.models.pull import plan
+        from gemma_audio_cli.models.plan import plan
 
         spec = names.parse_spec(name)
         try:
@@ -84,10 +91,13 @@ def pull_model(
             say(f"{error}; {spec} is here already, whether there is a newer one is not known")
             _print_files(here)
             return
+        for line in wanted.reasons if verbose else ():
+            say(line)
         if not quiet:
             from gemma_audio_cli.cli.models_render import pull_line
 
-            say(pull_line(wanted))
+            for line in (*wanted.notices, pull_line(wanted)):
+                say(line)
         from gemma_audio_cli.cli.models_progress import fetching
 
         try:
@@ -112,7 +122,7 @@ def path_of_model(name: str = _ANY, mmproj: Mmproj = None) -> None:
 
 @app.command("show")
 def show_model(name: str = _ANY, mmproj: Mmproj = None, as_json: bool = _JSON) -> None:
-    """What a model's files hold, and whether they run here.
+    """What a model's files hold, what they are worth, and whether they run here.
 
     Ends with 3 where it does not.
     """
@@ -153,7 +163,7 @@ def verify_model(name: str = _ANY, mmproj: Mmproj = None, quiet: Quiet = False) 
 def remove_model(name: str = _NAME, quiet: Quiet = False) -> None:
     """Remove a pulled model from this disk.
 
-    Its projector goes with the last text model of its repository.
+    Its projector goes with the last text model that uses it.
     """
     with exit_codes():
         from gemma_audio_cli import config

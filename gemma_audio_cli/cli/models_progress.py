@@ -11,7 +11,7 @@ from gemma_audio_cli.cli.messages import say
 from gemma_audio_cli.formatting import printable
 
 if TYPE_CHECKING:
-    from gemma_audio_cli.models.pull import Plan
+    from gemma_audio_cli.models.plan import Plan
     from gemma_audio_cli.models.resolve import ModelPair
     from gemma_audio_cli.models.store import Pulled
 

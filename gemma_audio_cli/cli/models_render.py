@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING, Any
 from gemma_audio_cli.formatting import byte_size
 
 if TYPE_CHECKING:
+    from gemma_audio_cli.models.appraisal import Worth
     from gemma_audio_cli.models.inspect import AudioFacts, Report, TextFacts, TypeShare
-    from gemma_audio_cli.models.pull import Plan
+    from gemma_audio_cli.models.plan import Plan
 
 
 def pull_line(wanted: Plan) -> str:
     """What a pull is about to do."""
-    files = ", ".join(f"{file.name} ({byte_size(file.size)})" for file in wanted.files)
-    left = wanted.missing_bytes()
+    from gemma_audio_cli.models.pull import missing_bytes
+
+    parts = [f"{file.name} ({byte_size(file.size)})" for file in wanted.text]
+    projector = f"{wanted.mmproj.name} ({byte_size(wanted.mmproj.size)})"
+    if wanted.mmproj.repository != wanted.repository:
+        projector += f" of {wanted.mmproj.repository}"
+    left = missing_bytes(wanted)
     coming = f"{byte_size(left)} to come" if left else "all here, checking"
-    return f"{wanted.repository}: {files}; {coming}"
+    return f"{wanted.repository}: {', '.join((projector, *parts))}; {coming}"
 
 
 def list_values() -> dict[str, Any]:
     """Everything `models list` knows, as plain values."""
     from gemma_audio_cli import config
     from gemma_audio_cli.memory import memory
-    from gemma_audio_cli.models import store
+    from gemma_audio_cli.models import store, worth
     from gemma_audio_cli.models.catalogue import catalogue
 
     total = memory().total
@@ -58,6 +64,7 @@ def list_values() -> dict[str, Any]:
                     "bytes": file.bytes + model.projector_bytes,
                     "memory": file.memory,
                     "fits": fits(file.memory),
+                    "trouble": worth.trouble(file.quantisation),
                 }
                 for file in model.files
             ],
@@ -94,7 +101,8 @@ def list_lines(values: dict[str, Any]) -> list[str]:
     for model in values["catalogue"]:
         for i, kind in enumerate(model["types"]):
             name = f"{model['alias']}:{kind['type']}"
-            about = f"{model['name']}: {model['about']}" if i == 0 else ""
+            odd = "cut short in public tests" if kind["trouble"] else ""
+            about = f"{model['name']}: {model['about']}" if i == 0 else odd
             sizes = map(byte_size, (kind["bytes"], kind["memory"]))
             rows.append((name, *sizes, about, verdict(kind["fits"])))
     lines += _table(rows)
@@ -118,6 +126,8 @@ def show_lines(report: Report) -> list[str]:
         lines += ["", *_pairs("text model", _text_pairs(report.text))]
     if report.audio:
         lines += ["", *_pairs("audio", _audio_pairs(report.audio))]
+    if report.worth:
+        lines += ["", *_pairs("worth", _worth_pairs(report.worth))]
     lines.append("")
     lines += [f"note: {note}" for note in report.notes]
     lines += [f"problem: {problem}" for problem in report.problems]
@@ -162,6 +172,16 @@ def _audio_pairs(facts: AudioFacts) -> Iterable[tuple[str, object]]:
     yield "clamps", facts.clamps or None
     if facts.unused_bytes:
         yield "not read", f"{byte_size(facts.unused_bytes)} of other tensors (vision)"
+
+
+def _worth_pairs(worth: Worth) -> Iterable[tuple[str, object]]:
+    qat = {True: "trained for its weight type", False: "no sign of it"}
+    yield "text type", worth.text_type or "not known"
+    yield "QAT", qat[worth.qat]
+    yield "output matrix", f"{worth.output_type} ({worth.output_tensor})"
+    yield "projector", f"{worth.projector_type or 'not known'}: {worth.projector_verdict}"
+    for i, trouble in enumerate(worth.trouble or ("none",)):
+        yield "known trouble" if i == 0 else "", trouble
 
 
 def _shares(shares: Iterable[TypeShare]) -> str:

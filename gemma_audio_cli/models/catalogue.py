@@ -20,6 +20,8 @@ class KnownFile:
     bytes: int
     memory: int
     """What transcribing takes at most."""
+    replaced: tuple[int, ...] = ()
+    """Sizes of earlier uploads of the same file."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,14 @@ class KnownModel:
     name: str
     about: str
     licence: str
-    prefer: tuple[str, ...]
-    """Weight types, the one to take first first."""
+    base: str
+    """What all who upload it call it in the names of their files (names.base)."""
     projector_bytes: int
+    """Of the one in BF16."""
     repositories: tuple[str, ...]
-    """Where it is to be had, the one to ask first first."""
+    """Its sources, the one to ask first first."""
+    projector_types: tuple[tuple[str, str], ...]
+    """(repository, type) of projectors whose names do not say their type."""
     files: tuple[KnownFile, ...]
 
     def memory(self, quantisation: str) -> int | None:
@@ -58,14 +63,26 @@ def known(alias: str) -> KnownModel | None:
     return next((model for model in catalogue() if model.alias == alias.lower()), None)
 
 
+def stated_projector_type(repository: str) -> str | None:
+    """The type of a repository's projectors whose names do not say it; None where it is not known."""
+    return next((kind for m in catalogue() for name, kind in m.projector_types if name == repository), None)
+
+
 def _model(entry: dict[str, Any]) -> KnownModel:
     return KnownModel(
         alias=entry["alias"],
         name=entry["name"],
         about=entry["about"],
         licence=entry["licence"],
-        prefer=tuple(entry["prefer"]),
+        base=entry["base"],
         projector_bytes=entry["projector_bytes"],
         repositories=tuple(source["repository"] for source in entry["source"]),
-        files=tuple(KnownFile(**file) for file in entry["file"]),
+        projector_types=tuple(
+            (source["repository"], source["projector_type"])
+            for source in entry["source"]
+            if "projector_type" in source
+        ),
+        files=tuple(
+            KnownFile(**{**file, "replaced": tuple(file.get("replaced", ()))}) for file in entry["file"]
+        ),
     )

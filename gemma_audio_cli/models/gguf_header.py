@@ -92,14 +92,44 @@ def read_header(path: Path) -> Header:
     return Header(path, values, lengths, tensors)
 
 
-def architecture(path: Path) -> str | None:
-    """The file's `general.architecture`, reading no further. Raises as read_header does."""
+@dataclass(frozen=True)
+class Glimpse:
+    """The first keys of a file, those ahead of its vocabulary."""
+
+    values: dict[str, Scalar | tuple[Scalar, ...]]
+    tensors: int
+    """How many there are."""
+
+    def text(self, key: str) -> str | None:
+        """A string; None where there is none."""
+        value = self.values.get(key)
+        return value if isinstance(value, str) else None
+
+    def number(self, key: str) -> int | None:
+        """A whole number; None where there is none."""
+        value = self.values.get(key)
+        return value if type(value) is int else None
+
+
+def glimpse(path: Path) -> Glimpse:
+    """What a file is, without reading its vocabulary. Raises as read_header does.
+
+    Keys about the file and the network come first in files of all known writers.
+    """
     with _opened(path) as reader:
-        _, n_values = reader.begin()
+        n_tensors, n_values = reader.begin()
+        values: dict[str, Scalar | tuple[Scalar, ...]] = {}
         for key, value, _ in reader.key_values(n_values):
-            if key == "general.architecture":
-                return value if isinstance(value, str) else None
-    return None
+            if value is not None:
+                values[key] = value
+            if key.startswith("tokenizer.") and "general.architecture" in values:
+                break
+        return Glimpse(values, n_tensors)
+
+
+def architecture(path: Path) -> str | None:
+    """The file's `general.architecture`, without reading its vocabulary. Raises as read_header does."""
+    return glimpse(path).text("general.architecture")
 
 
 def _opened(path: Path) -> _Reader:

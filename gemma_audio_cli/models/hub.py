@@ -23,6 +23,10 @@ _SHA1 = re.compile(r"[0-9a-f]{40}")
 _MAX_BYTES = 1 << 42
 
 
+class NotThereError(ModelDownloadError):
+    """The hub has no such repository or file, or does not say so to strangers."""
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """A file as the hub describes it."""
@@ -118,9 +122,13 @@ def hub_errors(what: str) -> Iterator[None]:
         if error.code == "GatedRepo":
             raise ModelDownloadError(
                 f"{what}: {host()} gives it only to those who accepted its terms; accept them on its page "
-                "there, then log in with `hf auth login` or set HF_TOKEN"
+                f"({_page(what)}), then log in with `hf auth login` or set HF_TOKEN; or pull from another "
+                "repository"
             ) from None
-        raise ModelDownloadError(f"{what}: {_refusal(error.status)}") from None
+        missing = error.status == 404 or (error.status == 401 and error.code == "RepoNotFound")
+        raise (NotThereError if missing else ModelDownloadError)(
+            f"{what}: {_refusal(error.status)}"
+        ) from None
     except ModelDownloadError as error:
         if str(error).startswith(what):
             raise
@@ -151,6 +159,13 @@ def unreachable(what: str, error: BaseException) -> HubUnreachableError:
         f"{what}: {host()} cannot be reached ({reason[:200]}); check the network, and HF_ENDPOINT "
         "if it is set"
     )
+
+
+def _page(what: str) -> str:
+    """The repository's page for people."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{what.partition(':')[0]}"
 
 
 def _refusal(status: int) -> str:

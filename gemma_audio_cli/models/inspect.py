@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gemma_audio_cli.errors import EngineError, ModelError
+from gemma_audio_cli.models.appraisal import Worth, appraise
+from gemma_audio_cli.models.beside import PROJECTION as _PROJECTION
 from gemma_audio_cli.models.gguf_header import Header, Tensor, read_header
 from gemma_audio_cli.models.names import part_paths
 from gemma_audio_cli.models.resolve import ModelPair
 
-_PROJECTION = "mm.a.input_projection.weight"
 NOT_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
 """Types that no file holds weights in: whole numbers, and what activations are rounded to."""
 
@@ -83,6 +84,8 @@ class Report:
     """(path, bytes)."""
     text: TextFacts | None = None
     audio: AudioFacts | None = None
+    worth: Worth | None = None
+    """How well files of this kind hear, where both can be read."""
     problems: list[str] = field(default_factory=list)
     """Why this engine does not run it."""
     notes: list[str] = field(default_factory=list)
@@ -102,6 +105,8 @@ def inspect(pair: ModelPair) -> Report:
     if audio:
         report.audio = _audio_facts(audio[0])
         _judge_audio(report, report.audio, audio[0])
+    if text and audio:
+        report.worth = appraise(text, audio[0])
     takes = report.text.width if report.text else None
     gives = report.audio.output_width if report.audio else None
     if takes and gives and takes != gives:
@@ -213,6 +218,9 @@ def _shares(tensors: Iterable[Tensor]) -> tuple[TypeShare, ...]:
 def _judge_text(report: Report, facts: TextFacts, headers: list[Header]) -> None:
     path, tensors = headers[0].path, _tensors(headers)
     say = report.problems.append
+    if headers[0].text("general.type") == "adapter":
+        say(f"{path}: it is an adapter (LoRA), which changes a model and is none; choose another model")
+        return
     if facts.architecture != "gemma4":
         say(
             f"{path}: the architecture is {facts.architecture}, this engine runs gemma4; choose another model"

@@ -1,24 +1,22 @@
 """What the names of model files say, on a disk as on a hub.
 
-    "gemma-4-E2B-it-UD-Q4_K_XL-00001-of-00002.gguf"
+    "google_gemma-4-E2B-it-UD-Q4_K_XL-00001-of-00002.gguf"
        base "gemma-4-e2b-it"    label "UD-Q4_K_XL"    part 1 of 2
+    "gemma-4-E2B_q4_0-it.gguf"
+       base "gemma-4-e2b-it"    label "Q4_0"
 
-Names from a network are hostile: `is_safe` tells which may become a path.
+Everybody who uploads models has names of their own; upper and lower case mean the same. Names from a network
+are hostile: `is_safe` tells which may become a path.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from gemma_audio_cli.errors import ModelNotFoundError, UsageError
-
-PREFERRED = ("Q4_0", "Q4_K_M", "UD-Q4_K_XL", "Q8_0", "Q5_K_M", "Q6_K", "IQ4_XS", "BF16", "F16", "F32")
-"""Weight types of a text model, in the order in which one is taken where none is asked for."""
-BEST_PROJECTORS = ("bf16", "f32", "f16", "q8_0")
-"""bf16 projectors are reported to transcribe best."""
+from gemma_audio_cli.errors import UsageError
 
 _PART = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 _LABEL = re.compile(
@@ -26,7 +24,15 @@ _LABEL = re.compile(
     r"(?=$|[-._])",
     re.I,
 )
-_TYPE = re.compile(r"^(f32|f16|bf16|q\d+(_[0k1])?(_[sml])?|q\d+_k(_\w+)?|iq\d\w*|mxfp4|ud|qat|gguf)$", re.I)
+_HELPERS = (
+    ("drafter", r"mtp|dflash|eagle|dspark|medusa|draft|drafter|speculator|assistant"),
+    ("adapter", r"q?lora|adapters?"),
+    ("statistics file", r"imatrix"),
+    ("vocabulary", r"vocab"),
+)
+"""What lies beside models and is none, and the words that say so."""
+_GENERIC = ("mmproj", "text", "model", "ud", "qat", "gguf")
+"""Words that do not say which model it is."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.A)
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.I)
 _MAX_PARTS = 1000
@@ -101,10 +107,23 @@ def is_mmproj(name: str) -> bool:
     return "mmproj" in PurePosixPath(name).name.lower()
 
 
+def helper(name: str) -> str | None:
+    """What a file that lies beside models is by its name or its folder's: "drafter"; None: no such thing."""
+    words = re.split(r"[-._/\s]+", name.lower())
+    for kind, pattern in _HELPERS:
+        if any(re.fullmatch(rf"(?:{pattern})\d*", word) for word in words):
+            return kind
+    return None
+
+
 def is_text_model(name: str) -> bool:
-    """A GGUF that is no projector, and no helper that lies beside models (drafts, statistics)."""
-    words = set(re.split(r"[-._/\s]+", name.lower()))
-    return is_gguf(name) and not is_mmproj(name) and not words & {"mtp", "assistant", "draft", "imatrix"}
+    """A GGUF that is no projector, and nothing else that lies beside models (drafters, adapters)."""
+    return is_gguf(name) and not is_mmproj(name) and helper(name) is None
+
+
+def is_qat(*names: str) -> bool:
+    """Does a name (of a file, a folder, a repository) say that a model was trained for its weight type?"""
+    return any("qat" in re.split(r"[-._/\s]+", name.lower()) for name in names)
 
 
 def split_part(name: str) -> tuple[int, int] | None:
@@ -133,10 +152,11 @@ def label(name: str) -> str:
 
 
 def base(name: str) -> str:
-    """The model a file name speaks of: without "mmproj", "text", weight types and part numbers."""
-    generic = ("mmproj", "text", "model")
-    words = [word for word in _words(name) if word not in generic and not _TYPE.match(word)]
-    return "-".join(word.removeprefix("mmproj_").removesuffix("_mmproj") for word in words)
+    """The model a file name speaks of, in lower case: without maker, "mmproj", weight types, part numbers."""
+    words = [word for word in re.split(r"[-._\s]+", _LABEL.sub("", _stem(name)).lower()) if word]
+    if words[:2] == ["google", "gemma"]:
+        del words[0]
+    return "-".join(word for word in words if word not in _GENERIC)
 
 
 def text_models(names: Iterable[str]) -> list[TextFiles]:
@@ -145,43 +165,6 @@ def text_models(names: Iterable[str]) -> list[TextFiles]:
     sets = {tuple(split_names(name)) for name in known}
     present = set(known)
     return [TextFiles(parts, label(parts[0])) for parts in sorted(sets) if present.issuperset(parts)]
-
-
-def choose_text(
-    models: Sequence[TextFiles], quant: str | None, prefer: Sequence[str] = ()
-) -> TextFiles | None:
-    """The model of the weight type (or file name) that is asked for; else the first preferred one."""
-    if quant is not None:
-        wanted = quant.upper()
-        models = (
-            [m for m in models if wanted in (m.first.upper(), PurePosixPath(m.first).name.upper())]
-            or [m for m in models if m.label == wanted]
-            or [m for m in models if m.label.removeprefix("UD-") == wanted]
-        )
-    order = [*prefer, *PREFERRED]
-
-    def rank(model: TextFiles) -> tuple[int, bool, int, str]:
-        place = order.index(model.label) if model.label in order else len(order)
-        # Of two with the same type, the one that was trained to bear it.
-        return place, "qat" not in model.first.lower(), len(model.first), model.first
-
-    return min(models, key=rank, default=None)
-
-
-def choose_projector(text: str, names: Iterable[str], kind: str | None = None) -> str | None:
-    """The projector that belongs to the text model, of the weight type asked for or the one that hears best.
-
-    None where there is none. Raises ModelNotFoundError where several are of different models.
-    """
-    found = [name for name in names if is_mmproj(name) and is_gguf(name)]
-    if kind is not None:
-        found = [name for name in found if label(name) == kind.upper()]
-    matching = [name for name in found if base(name) == base(text)]
-    # `mmproj-BF16.gguf` names no model: it belongs to whatever it lies beside.
-    candidates = matching or [name for name in found if not base(name)] or found
-    if len({base(name) for name in candidates}) > 1:
-        raise ModelNotFoundError(f"several audio projectors beside {text} ({listed(candidates)})")
-    return min(candidates, key=_projector_rank, default=None)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -199,13 +182,3 @@ def _stem(name: str) -> str:
     stem = PurePosixPath(name).stem
     match = _PART.match(stem)
     return match["stem"] if match else stem
-
-
-def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[-.\s]+", _stem(name).lower()) if word]
-
-
-def _projector_rank(name: str) -> tuple[int, str]:
-    words = _words(name)
-    rank = next((i for i, kind in enumerate(BEST_PROJECTORS) if kind in words), len(BEST_PROJECTORS))
-    return rank, name

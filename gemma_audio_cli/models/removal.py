@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from gemma_audio_cli.errors import ModelError
@@ -11,44 +12,56 @@ from gemma_audio_cli.models import locks, names, store
 
 
 def remove(pulled: store.Pulled) -> int:
-    """Removes a text model, and its projector with the last one; bytes that are free now.
+    """Removes a text model, and its projector with the last one that uses it; bytes that are free now.
 
-    Raises ModelError where somebody is fetching from its repository, or where a folder on the way is a link:
-    what lies there belongs to others too.
+    Raises ModelError where somebody is fetching from its repository or its projector's, or where a folder on
+    the way is a link: what lies there belongs to others too.
     """
-    folder = store.repository_folder(pulled.repository)
-    for path in (folder, folder / "snapshots", folder / "blobs", *store.snapshots(pulled.repository)):
-        if path.is_symlink():
-            raise ModelError(
-                f"{pulled.spec}: {path} is a link to {os.readlink(path)}, where files of others may lie; "
-                "remove the files there by hand"
-            )
-    store.check_links(store.lock_folder(pulled.repository), str(pulled.spec))
+    # In one order, so that no two removals refuse each other.
+    repositories = sorted({pulled.repository, store.repository_of(pulled.mmproj) or pulled.repository})
+    for repository in repositories:
+        folder = store.repository_folder(repository)
+        for path in (folder, folder / "snapshots", folder / "blobs", *store.snapshots(repository)):
+            if path.is_symlink():
+                raise ModelError(
+                    f"{pulled.spec}: {path} is a link to {os.readlink(path)}, where files of others may lie; "
+                    "remove the files there by hand"
+                )
+        store.check_links(store.lock_folder(repository), str(pulled.spec))
     try:
-        with locks.removing(store.lock_folder(pulled.repository), str(pulled.spec)):
-            return _remove(pulled, folder)
+        with ExitStack() as stack:
+            for repository in repositories:
+                stack.enter_context(locks.removing(store.lock_folder(repository), str(pulled.spec)))
+            return _remove(pulled, repositories)
     except OSError as error:
         raise ModelError(
-            f"{pulled.spec}: {error.filename or folder} cannot be removed: {error.strerror or error}; "
+            f"{pulled.spec}: {error.filename or pulled.text} cannot be removed: {error.strerror or error}; "
             "check whose folder it is"
         ) from None
 
 
-def _remove(pulled: store.Pulled, folder: Path) -> int:
-    before = _disk_bytes(folder)
+def _remove(pulled: store.Pulled, repositories: list[str]) -> int:
+    folders = [store.repository_folder(repository) for repository in repositories]
+    before = sum(map(_disk_bytes, folders))
     gone = [path.name for path in pulled.parts]
     for snapshot in store.snapshots(pulled.repository):
         for name in store.files_of(snapshot):
             if Path(name).name in gone:
                 (snapshot / name).unlink()
-        left = [name for name in store.files_of(snapshot) if names.is_gguf(name)]
-        if not any(names.is_text_model(name) for name in left):
-            for name in left:
-                (snapshot / name).unlink()
-    _sweep(folder)
-    if not any(store.files_of(snapshot) for snapshot in store.snapshots(pulled.repository)):
-        shutil.rmtree(folder, ignore_errors=True)
-    return before - _disk_bytes(folder)
+    in_use = {other.mmproj for other in store.pulled_models()}
+    for repository, folder in zip(repositories, folders, strict=True):
+        for snapshot in store.snapshots(repository):
+            left = [name for name in store.files_of(snapshot) if names.is_gguf(name)]
+            if any(names.is_text_model(name) for name in left):
+                continue
+            for path in (snapshot / name for name in left):
+                # Of another repository only what this model took from there.
+                if path not in in_use and (repository == pulled.repository or path == pulled.mmproj):
+                    path.unlink()
+        _sweep(folder)
+        if not any(store.files_of(snapshot) for snapshot in store.snapshots(repository)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return before - sum(map(_disk_bytes, folders))
 
 
 def _sweep(folder: Path) -> None:

@@ -4,9 +4,10 @@
 
 `-m` takes an alias (`demo`, or `e2b`, `e4b`, `12b` once pulled), `owner/repository[:TYPE]` of the hub once
 pulled, a text GGUF, or a folder with one pair. Nothing named is the best model that was pulled, else the demo
-model. The projector is found beside the text model by its name (`mmproj` somewhere in it); the one whose name
-agrees with the model's wins, and what is not clear is an error. Of a text model in parts (-00001-of-00003)
-the first part stands for all.
+model. The projector is found beside the text model: of several the one that gives embeddings of the model's
+width, whose name agrees with the model's, and whose type hears best; what is not clear is an error. Drafters,
+adapters and the like in a folder are passed over. Of a text model in parts (-00001-of-00003) the first part
+stands for all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_audio_cli.errors import ModelNotFoundError
-from gemma_audio_cli.models import names
+from gemma_audio_cli.models import kinds, names
+from gemma_audio_cli.models.beside import best_beside
 
 DEMO = "demo"
 _DEMO_FOLDER = Path(__file__).resolve().parent.parent / "demo"
@@ -51,26 +53,27 @@ def resolve(
     if path.is_dir():
         path = _only_text_model(path)
     path = _existing(path, "model")
-    if names.is_mmproj(path.name) and mmproj is None:
-        raise ModelNotFoundError(f"{path} is an audio projector; name the text model with -m instead")
     path = _first_part(path)
+    kind = kinds.kind(path)
+    if (kind == kinds.PROJECTOR or names.is_mmproj(path.name)) and mmproj is None:
+        raise ModelNotFoundError(f"{path} is an audio projector; name the text model with -m instead")
+    if kind not in (kinds.TEXT, kinds.PROJECTOR, kinds.OTHER):
+        raise ModelNotFoundError(f"{path} is {_a(kind)}; name the text model that it is for with -m instead")
     return ModelPair(path, _existing(mmproj, "mmproj") if mmproj is not None else find_mmproj(path))
 
 
 def find_mmproj(text: Path) -> Path:
-    """The projector that lies beside a text model."""
-    found = {path.name: path for path in _ggufs(text.parent)}
-    try:
-        name = names.choose_projector(text.name, found)
-    except ModelNotFoundError as error:
-        raise ModelNotFoundError(
-            f"{str(error).replace(text.name, str(text), 1)}; choose one with --mmproj FILE"
-        ) from None
-    if name is None:
+    """The projector that lies beside a text model; of a pulled one also that of another source."""
+    from gemma_audio_cli.models import store
+
+    others = [path for path in _ggufs(text.parent) if path != text]
+    beside = [path for path in others if names.is_mmproj(path.name) or kinds.kind(path) == kinds.PROJECTOR]
+    found = best_beside(text, beside) or store.projector_of(text)
+    if found is None:
         raise ModelNotFoundError(
             f"no audio projector (mmproj-*.gguf) beside {text}; put it there or name it with --mmproj FILE"
         )
-    return found[name]
+    return found
 
 
 def is_demo(text: Path) -> bool:
@@ -118,14 +121,24 @@ def _demo() -> ModelPair:
 
 
 def _only_text_model(folder: Path) -> Path:
-    found = [path for path in _ggufs(folder) if not names.is_mmproj(path.name)]
     # The parts of one model count once.
-    found = [path for path in found if (names.split_part(path.name) or (1, 1))[0] == 1] or found[:1]
-    if len(found) != 1:
-        several = names.listed(path.name for path in found)
-        what = f"several text models ({several})" if found else "no text model (*.gguf)"
+    paths = list(_ggufs(folder))
+    firsts = [path for path in paths if (names.split_part(path.name) or (1, 1))[0] == 1] or paths[:1]
+    kind = {path: kinds.not_text(path) or kinds.kind(path) for path in firsts}
+    ours = [path for path in firsts if kind[path] == kinds.TEXT]
+    found = ours or [path for path in firsts if kind[path] == kinds.OTHER]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        what = f"several text models ({names.listed(path.name for path in found)})"
         raise ModelNotFoundError(f"{what} in {folder}; name one file with -m FILE")
-    return found[0]
+    others = [f"{path.name} is {_a(kind[path])}" for path in firsts]
+    what = f"no text model (*.gguf) in {folder}" + (f": {', '.join(others[:3])}" if others else "")
+    raise ModelNotFoundError(f"{what}; name one file with -m FILE")
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _first_part(path: Path) -> Path:

@@ -17,12 +17,14 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gemma_audio_cli.errors import ModelDownloadError
-from gemma_audio_cli.models import names
+from gemma_audio_cli.errors import ModelDownloadError, ModelError, ModelNotFoundError
+from gemma_audio_cli.models import choice, kinds, names, worth
 from gemma_audio_cli.models.catalogue import KnownModel, catalogue, known
+from gemma_audio_cli.models.choice import Source, Text
+from gemma_audio_cli.models.gguf_header import architecture
 from gemma_audio_cli.models.names import Spec
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -38,7 +40,10 @@ class Pulled:
     """Weight type as the file's name has it."""
     parts: tuple[Path, ...]
     mmproj: Path
+    """Perhaps of another repository, which has the same model."""
     alias: str | None = None
+    shadowed: bool = False
+    """Does its alias mean another one that is here, of the same weight type?"""
 
     @property
     def text(self) -> Path:
@@ -58,7 +63,8 @@ class Pulled:
     @property
     def spec(self) -> Spec:
         """What to call it after -m."""
-        return Spec(self.alias or self.repository, self.label or None)
+        alias = None if self.shadowed else self.alias
+        return Spec(alias or self.repository, self.label or None)
 
 
 def cache_folder() -> Path:
@@ -82,25 +88,47 @@ def repositories_of(spec: Spec) -> tuple[str, ...]:
 
 
 def find(spec: Spec) -> Pulled | None:
-    """The pulled model of that name; None where there is none."""
-    for repository in repositories_of(spec):
-        pulled = _in_repository(repository, spec.quant)
+    """The pulled model of that name, the first in the order of preference; None where there is none."""
+    ranked = []
+    places = [(name, folder) for name in repositories_of(spec) for folder in snapshots(name)]
+    for at, (repository, folder) in enumerate(places):
+        for text in choice.texts(Source(repository, tuple(files_of(folder)))):
+            rank = choice.text_rank(text, spec.quant)
+            if rank is not None:
+                ranked.append(((rank, at, len(text.files.first), text.files.first), text, folder))
+    for _, text, folder in sorted(ranked, key=lambda entry: entry[0]):
+        pulled = _pair(text, folder)
         if pulled is not None:
             return pulled
     return None
 
 
+def projector_of(text: Path) -> Path | None:
+    """The projector of a pulled text model, by its path; None for other files."""
+    folder = _snapshot_of(text)
+    if folder is None:
+        return None
+    repository = _repository_of(folder)
+    for found in choice.texts(Source(repository, tuple(files_of(folder)))):
+        if folder / found.files.first == text:
+            pulled = _pair(found, folder)
+            return pulled.mmproj if pulled else None
+    return None
+
+
 def pulled_models() -> Iterator[Pulled]:
-    """All that can be used, those of the catalogue first, and of each weight type the newest."""
+    """All that can be used, those of the catalogue first, and of each file the newest."""
+    specs: set[Spec] = set()
     for repository in _repositories():
         seen: set[str] = set()
         for folder in snapshots(repository):
-            found = files_of(folder)
-            for text in names.text_models(found):
-                if text.first not in seen:
-                    pulled = _pair(repository, folder, found, text)
+            for text in choice.texts(Source(repository, tuple(files_of(folder)))):
+                if text.files.first not in seen:
+                    pulled = _pair(text, folder)
                     if pulled is not None and (pulled.alias or _is_ours(pulled.text)):
-                        seen.add(text.first)
+                        seen.add(text.files.first)
+                        pulled = replace(pulled, shadowed=pulled.spec in specs)
+                        specs.add(pulled.spec)
                         yield pulled
 
 
@@ -117,9 +145,8 @@ def best() -> Pulled | None:
             return False, 0, 0
         size = catalogue().index(model)
         fits = total is None or needed_memory(pulled, model) <= total
-        types = model.prefer.index(pulled.label) if pulled.label in model.prefer else len(model.prefer)
         # Where none fits, the smallest comes nearest.
-        return fits, size if fits else -size, -types
+        return fits, size if fits else -size, -worth.rank(pulled.label)
 
     return max(found, key=rank, default=None)
 
@@ -241,36 +268,33 @@ def files_of(snapshot: Path) -> list[str]:
     return []
 
 
-def _in_repository(repository: str, quant: str | None) -> Pulled | None:
-    model = next((m for m in catalogue() if repository in m.repositories), None)
-    for folder in snapshots(repository):
-        found = files_of(folder)
-        text = names.choose_text(names.text_models(found), quant, model.prefer if model else ())
-        pulled = _pair(repository, folder, found, text) if text else None
-        if pulled is not None:
-            return pulled
-    return None
-
-
-def _pair(repository: str, folder: Path, found: list[str], text: names.TextFiles) -> Pulled | None:
-    from gemma_audio_cli.errors import ModelNotFoundError
-
+def _pair(text: Text, folder: Path) -> Pulled | None:
+    """A text model of a snapshot with the best projector here; None where it has none or is no text model."""
+    parts = tuple(folder / part for part in text.files.parts)
+    if kinds.not_text(parts[0]) is not None:
+        return None
+    model = choice.model_of(text.repository, text.files.first)
+    others = choice.other_sources(text, model.repositories if model else ())
+    places = {text.repository: [folder]} | {name: snapshots(name) for name in others}
+    found: list[tuple[choice.Projector, Path]] = []
     with suppress(ModelNotFoundError):
-        mmproj = names.choose_projector(text.first, found)
-        if mmproj is not None:
-            alias = next((m.alias for m in catalogue() if repository in m.repositories), None)
-            parts = tuple(folder / part for part in text.parts)
-            return Pulled(repository, text.label, parts, folder / mmproj, alias)
-    return None
+        for repository, folders in places.items():
+            for place in folders:
+                source = Source(repository, tuple(files_of(place)))
+                found += [(p, place / p.name) for p in choice.projectors(source, text)]
+    own = [projector for projector, _ in found if projector.repository == text.repository]
+    best = choice.best_projector(text, own, [p for p, _ in found if p.repository != text.repository])
+    if best is None:
+        return None
+    mmproj = next(path for projector, path in found if projector == best)
+    alias = next((m.alias for m in catalogue() if text.repository in m.repositories), None)
+    return Pulled(text.repository, text.files.label, parts, mmproj, alias)
 
 
 def _is_ours(text: Path) -> bool:
     """Is this a Gemma 4 model? The cache holds what other programs have fetched too."""
-    from gemma_audio_cli.errors import ModelError
-    from gemma_audio_cli.models.gguf_header import architecture
-
     with suppress(ModelError):
-        return architecture(text) == "gemma4"
+        return architecture(text) == kinds.ARCHITECTURE
     return False
 
 
@@ -281,11 +305,26 @@ def _snapshot_of(path: Path) -> Path | None:
     return None
 
 
+def repository_of(path: Path) -> str | None:
+    """The repository that a pulled file came from; None for other files."""
+    snapshot = _snapshot_of(path)
+    return _repository_of(snapshot) if snapshot else None
+
+
+def _repository_of(snapshot: Path) -> str:
+    return snapshot.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+
+
 def spec_of(path: Path) -> Spec | None:
     """What to pull to get a pulled file again; None for other files."""
     snapshot = _snapshot_of(path)
     if snapshot is None:
         return None
-    repository = snapshot.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
-    kind = None if names.is_mmproj(path.name) else names.label(path.name)
-    return Spec(repository, kind or None) if names.is_spec(repository) else None
+    repository = _repository_of(snapshot)
+    if names.is_mmproj(path.name):
+        # Alone it cannot be pulled: a model that uses it can, by its repository, for an alias may mean another.
+        for pulled in pulled_models():
+            if pulled.mmproj == path:
+                return Spec(pulled.repository, pulled.label or None)
+        return Spec(repository) if names.is_spec(repository) else None
+    return Spec(repository, names.label(path.name) or None) if names.is_spec(repository) else None

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.models import names
+from gemma_audio_cli.models import choice, names, worth
 from gemma_audio_cli.models.catalogue import catalogue
 
 
@@ -21,7 +21,10 @@ from gemma_audio_cli.models.catalogue import catalogue
         ("gemma-4-E2B-it-UD-Q4_K_XL.gguf", "UD-Q4_K_XL", "gemma-4-e2b-it"),
         ("gemma-4-E2B-it-qat-q4_0.gguf", "Q4_0", "gemma-4-e2b-it"),
         ("gemma-4-E4B-it-IQ4_XS.gguf", "IQ4_XS", "gemma-4-e4b-it"),
-        ("gemma-4-E2B_q4_0-it.gguf", "Q4_0", "gemma-4-e2b_q4_0-it"),
+        ("gemma-4-E2B_q4_0-it.gguf", "Q4_0", "gemma-4-e2b-it"),
+        ("google_gemma-4-E2B-it-Q4_K_M.gguf", "Q4_K_M", "gemma-4-e2b-it"),
+        ("mmproj-gemma-4-12b-it-qat-q4_0.gguf", "Q4_0", "gemma-4-12b-it"),
+        ("gemma-4-E2B-it-mmproj.gguf", "", "gemma-4-e2b-it"),
         ("BF16/gemma-4-12B-it-BF16-00001-of-00002.gguf", "BF16", "gemma-4-12b-it"),
         ("mmproj-BF16.gguf", "BF16", ""),
         ("gemma-4-E2B-it.mmproj-Q8_0.gguf", "Q8_0", "gemma-4-e2b-it"),
@@ -52,11 +55,16 @@ def test_only_whole_text_models_count():
 
 
 def test_of_two_files_of_a_type_the_one_trained_for_it_is_taken():
-    models = names.text_models(["g-E2B-it-Q4_0.gguf", "g-E2B-it-qat-Q4_0.gguf", "g-E2B-it-Q8_0.gguf"])
-    assert names.choose_text(models, "q4_0").first == "g-E2B-it-qat-Q4_0.gguf"
-    assert names.choose_text(models, "g-E2B-it-Q4_0.gguf").first == "g-E2B-it-Q4_0.gguf"
-    assert names.choose_text(models, None, ["Q8_0"]).first == "g-E2B-it-Q8_0.gguf"
-    assert names.choose_text(models, "Q5_K_M") is None
+    files = ("g-E2B-it-Q4_0.gguf", "g-E2B-it-qat-Q4_0.gguf", "g-E2B-it-Q8_0.gguf", "g-E2B-it-qat-Q8_0.gguf")
+
+    def taken(quant: str | None) -> str | None:
+        best = choice.best_text([choice.Source("a/b", files)], quant)
+        return best and best.files.first
+
+    assert taken("q4_0") == taken(None) == "g-E2B-it-qat-Q4_0.gguf"
+    assert taken("Q8_0") == "g-E2B-it-Q8_0.gguf"
+    assert taken("g-E2B-it-Q4_0.gguf") == "g-E2B-it-Q4_0.gguf"
+    assert taken("Q5_K_M") is None
 
 
 @given(st.text(alphabet="ab./\\:\x1b\n ~C-", max_size=12) | st.text(max_size=20))
@@ -87,8 +95,8 @@ def test_the_catalogue_is_sound():
     assert [model.alias for model in catalogue()] == ["e2b", "e4b", "12b"]
     for model in catalogue():
         assert all(names.parse_spec(name).is_repository for name in model.repositories)
-        assert model.repositories[0].startswith("ggml-org/")
-        assert all(names.label(f"x-{file.quantisation}.gguf") == file.quantisation for file in model.files)
-        assert model.prefer[0] in [file.quantisation for file in model.files]
-        sizes = [file.bytes for file in model.files]
-        assert sizes == sorted(sizes)
+        assert model.repositories[0].startswith("google/")
+        labels = [file.quantisation for file in model.files]
+        assert all(names.label(f"x-{label}.gguf") == label for label in labels)
+        assert labels == sorted(labels, key=worth.rank)
+        assert names.base(f"{model.base}-Q4_0.gguf") == model.base
