@@ -13,7 +13,7 @@ import typer
 
 
 def models(incomplete: str) -> list[str]:
-    """Aliases, GGUF files that are no projectors, and folders on the way to them."""
+    """Aliases, GGUF files of text models, and folders on the way to them."""
     from gemma_audio_cli.models.catalogue import catalogue
 
     aliases = ("demo", *(model.alias for model in catalogue()))
@@ -66,7 +66,7 @@ def _starting(names: Iterable[str], incomplete: str) -> list[str]:
 
 def _files(incomplete: str, *, projector: bool) -> list[str]:
     from gemma_audio_cli.formatting import is_printable
-    from gemma_audio_cli.models.names import is_gguf, is_mmproj
+    from gemma_audio_cli.models.names import is_gguf, is_mmproj, is_text_model
 
     folder, _, name = incomplete.rpartition("/")
     shown = f"{folder}/" if folder or incomplete.startswith("/") else ""
@@ -77,6 +77,6 @@ def _files(incomplete: str, *, projector: bool) -> list[str]:
                 continue
             if path.is_dir():
                 found.append(f"{shown}{path.name}/")
-            elif is_gguf(path.name) and is_mmproj(path.name) == projector:
+            elif (is_gguf(path.name) and is_mmproj(path.name)) if projector else is_text_model(path.name):
                 found.append(f"{shown}{path.name}")
     return found

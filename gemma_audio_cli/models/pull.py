@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gemma_audio_cli.errors import ModelDownloadError, Notice
 from gemma_audio_cli.formatting import byte_size
-from gemma_audio_cli.models import locks, names, store
+from gemma_audio_cli.models import kinds, locks, names, store
 from gemma_audio_cli.models.fetch import Advance, disk_errors, fetch, unfinished
 from gemma_audio_cli.models.hub import RemoteFile
 from gemma_audio_cli.models.plan import Plan
@@ -28,7 +28,10 @@ def missing_bytes(wanted: Plan) -> int:
 
 
 def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], None]) -> store.Pulled:
-    """Fetches what is not here; `begin` gets each file's name. Raises ModelDownloadError."""
+    """Fetches what is not here; `begin` gets each file's name.
+
+    Raises ModelDownloadError, also where what came is no text model, whatever its name says.
+    """
     check_room(wanted)
     paths = {}
     with ExitStack() as stack:
@@ -61,6 +64,12 @@ def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], 
             with disk_errors(file, _blob(file)):
                 store.set_main(file.repository, file.commit)
     parts = tuple(paths[file] for file in wanted.text)
+    kind = kinds.not_text(parts[0])
+    if kind is not None:
+        raise ModelDownloadError(
+            f"{wanted.repository}: {wanted.text[0].name} is no text model: by its header it is a {kind}; "
+            "pull another file, as OWNER/REPOSITORY:FILE"
+        )
     return store.Pulled(wanted.repository, names.label(wanted.text[0].name), parts, paths[wanted.mmproj])
 
 

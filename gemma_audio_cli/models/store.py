@@ -322,7 +322,7 @@ def spec_of(path: Path) -> Spec | None:
         return None
     repository = _repository_of(snapshot)
     if names.is_mmproj(path.name):
-        # Alone it cannot be pulled: a model that uses it can, by its repository, for an alias may mean another.
+        # Alone it cannot be pulled. A model that uses it can, by its repository: an alias may mean another.
         for pulled in pulled_models():
             if pulled.mmproj == path:
                 return Spec(pulled.repository, pulled.label or None)

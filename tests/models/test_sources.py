@@ -9,6 +9,7 @@ import pytest
 
 from tests.models.hub import Hub
 from tests.models.listings import GGML_E2B, GOOGLE_E2B, PUBLIC, UNSLOTH_E2B
+from tests.models.test_folders import write
 
 Q4_0, MMPROJ = "gemma-4-E2B-it-Q4_0.gguf", "mmproj-BF16.gguf"
 
@@ -142,6 +143,17 @@ def test_a_drafter_that_another_program_fetched_is_not_used(models, cache):
         (snapshot / name).write_bytes(b"GGUF")
     assert names_of(models("path", "e2b"))[0] == "gemma-4-E2B_q4_0-it.gguf"
     assert len(json.loads(models("list", "--json").out)["pulled"]) == 1
+
+
+def test_a_drafter_with_an_innocent_name_is_refused_when_it_came(models, hub, tmp_path):
+    drafter = write(tmp_path / "drafter.gguf", "gemma4-assistant").read_bytes()
+    hub.repositories[GOOGLE_E2B]["gemma-4-E2B_q4_0-it.gguf"] = drafter
+    done = models("pull", "e2b")
+    assert (done.code, done.out) == (3, "")
+    assert "gemma-4-E2B_q4_0-it.gguf is no text model: by its header it is a drafter" in done.err
+    assert models("path", "e2b").code == 3
+    assert models("pull", GGML_E2B).code == 0
+    assert names_of(models("path", "e2b"))[0] == Q4_0
 
 
 def test_gated_files_say_what_to_do(models, hub: Hub):
