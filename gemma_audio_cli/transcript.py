@@ -19,6 +19,8 @@ FLAG_UNLIKELY = "unlikely"
 """The model itself gives its words a low probability."""
 FLAG_THINKING = "thinking"
 """The model went on thinking and never came to an answer."""
+FLAG_MISFIT = "misfit"
+"""An answer does not have the shape that was asked for."""
 FLAG_SPLIT = "split"
 """The text is that of the window's halves."""
 FLAG_NO_SPEECH = "no_speech"
@@ -100,6 +102,13 @@ class Answer:
     """False: the budget ended the answer, not the model."""
     flags: tuple[str, ...] = ()
     """As a segment's."""
+    probabilities: tuple[tuple[str, float], ...] = ()
+    """Where one of several choices was asked for: each of them, the likeliest first."""
+
+    @property
+    def fits(self) -> bool:
+        """It is whole and has the shape that was asked for, if any."""
+        return self.complete and FLAG_MISFIT not in self.flags
 
 
 @dataclass(frozen=True)

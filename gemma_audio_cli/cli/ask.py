@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemma_audio_cli.cli.common import Job
-from gemma_audio_cli.cli.messages import exit_codes, put_json
+from gemma_audio_cli.cli.messages import exit_codes, put_json, say
 from gemma_audio_cli.cli.options import (
+    AnswerShape,
     Input,
     Model,
     Notices,
@@ -35,6 +36,8 @@ EXAMPLES = """Examples:
   gemma-audio ask "Is anybody angry?" calls/*.ogg
   gemma-audio ask -Q "Who speaks?" -Q "What is decided?" --jsonl meeting.m4a
   gemma-audio ask --together "What changed between the two?" monday.wav friday.wav
+  gemma-audio ask --choices yes,no,unclear "Is a date agreed on?" call.wav
+  gemma-audio ask --schema order.json "What is ordered?" call.wav | jq .items
   gemma-audio ask --no-vad "Which instruments are played?" song.flac
   gemma-audio ask --start 12:30 --end 13:00 "What is decided?" meeting.m4a
 
@@ -71,6 +74,7 @@ def ask(
         bool, option("--together", help="Give all files to the model at once, each by its name.")
     ] = False,
     jsonl: Annotated[bool, option("--jsonl", help="Print an object a line for each answer.")] = False,
+    shape: AnswerShape = AnswerShape(),
     max_tokens: Annotated[
         int, option("--max-tokens", min=1, help="Longest answer, in tokens.", show_default=True)
     ] = 512,
@@ -93,7 +97,7 @@ def ask(
         options = AskOptions(
             input.options(part),
             speech.options(threshold, job.settings),
-            decode=DecodeOptions(max_tokens=max_tokens),
+            decode=DecodeOptions(max_tokens=max_tokens, shape=shape.made()),
             together=together,
         )
         recordings = list(map(local_path, recordings))
@@ -143,6 +147,7 @@ class _Shown:
         self._job, self._options = job, options
         self._writer = None if jsonl else TextWriter(sys.stdout, with_names=with_names)
         self._answers = 0
+        self._shaped = options.decode.shape is not None
 
     def take(self, event: AskEvent) -> None:
         """What happened, to be shown."""
@@ -158,8 +163,11 @@ class _Shown:
             self._answers += 1
             self._end_line()
             if self._writer is None:
-                put_json(answer_as_dict(name, event.question, event.answer))
-            self._notice_oddities(name, event.answer)
+                put_json(answer_as_dict(name, event.question, event.answer, self._options.decode.shape))
+            elif self._shaped and event.answer.fits:
+                self._writer.delta(event.answer.text)
+                self._end_line()
+            self._report_oddities(name, event.answer)
         elif isinstance(event, RecordingDone):
             self._end_line()
             if self._writer is None:
@@ -170,7 +178,7 @@ class _Shown:
             elif not event.heard:
                 hint = "; --no-vad asks about other sounds" if self._options.cut.vad else ""
                 self._job.notice(f"{name}: no speech was heard{hint}")
-        elif self._writer is not None:
+        elif self._writer is not None and not self._shaped:
             self._writer.delta(event.text)
 
     def close(self) -> None:
@@ -181,9 +189,15 @@ class _Shown:
         if self._writer is not None:
             self._writer.end()
 
-    def _notice_oddities(self, name: str, answer: Answer) -> None:
+    def _report_oddities(self, name: str, answer: Answer) -> None:
+        limit = self._options.decode.max_tokens
+        cut = f"the answer was cut at {limit} tokens"
+        if self._shaped and not answer.fits:
+            reason = "the answer does not fit the schema" if answer.complete else f"{cut} and is not whole"
+            say(f"error: {name}: {reason}; allow more with --max-tokens, or ask for less")
+            self._job.failed()
+            return
         if not answer.text:
             self._job.notice(f"{name}: the model gave no answer")
         if not answer.complete:
-            limit = self._options.decode.max_tokens
-            self._job.notice(f"{name}: the answer was cut at {limit} tokens; allow more with --max-tokens")
+            self._job.notice(f"{name}: {cut}; allow more with --max-tokens")

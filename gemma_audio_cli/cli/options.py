@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -23,11 +24,12 @@ from gemma_audio_cli.errors import UsageError
 if TYPE_CHECKING:
     from gemma_audio_cli.audio.read.source import SourceOptions
     from gemma_audio_cli.config import Settings
+    from gemma_audio_cli.decoding.shape import Shape
     from gemma_audio_cli.pipeline.options import CutOptions, InstructionOptions, ModelOptions
 
 _OURS = (TyperArgument, TyperOption)
 _INSTRUCTION, _RECORDING, _SPEECH = "What to write", "Which part to hear", "Finding speech"
-_RESULTS, _MODEL, _NOTICES = "Results", "Model", "Notices"
+_RESULTS, _MODEL, _NOTICES, _SHAPE = "Results", "Model", "Notices", "Shape of the answer"
 
 
 def option(
@@ -271,6 +273,52 @@ class Results:
     def kinds(self) -> list[str]:
         """The formats by name."""
         return [*(self.formats or ()), *(["jsonl"] if self.jsonl else ())]
+
+
+@dataclass(frozen=True)
+class AnswerShape:
+    """What an answer must look like."""
+
+    schema: Annotated[
+        str | None,
+        option(
+            "--schema", metavar="FILE|JSON", panel=_SHAPE, help="Answer in JSON that fits this JSON schema."
+        ),
+    ] = None
+    choices: Annotated[
+        str | None,
+        option("--choices", metavar="A,B,...", panel=_SHAPE, help="Answer with one of these."),
+    ] = None
+    grammar: Annotated[
+        str | None,
+        option("--grammar", metavar="FILE", panel=_SHAPE, help="Answer in this GBNF grammar, from its root."),
+    ] = None
+
+    def made(self) -> Shape | None:
+        """The shape; None: free text. Raises UsageError."""
+        from gemma_audio_cli.decoding import shape
+
+        given = [name for name in ("schema", "choices", "grammar") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"--{given[0]} and --{given[1]} do not go together")
+        if self.schema is not None:
+            is_text = self.schema.lstrip().startswith("{")
+            return shape.from_schema(self.schema if is_text else _text_of(self.schema, "the schema"))
+        if self.choices is not None:
+            return shape.from_choices(self.choices.split(","))
+        if self.grammar is not None:
+            return shape.from_grammar(_text_of(self.grammar, "the grammar"))
+        return None
+
+
+def _text_of(name: str, what: str) -> str:
+    """A file's text, without a mark of its encoding. Raises UsageError."""
+    try:
+        return Path(name).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{name}: {what} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{name}: {what} cannot be read: it is no UTF-8 text") from None
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ The sound stands before the questions here: what is computed for it holds for ev
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
-from gemma_audio_cli.decoding.guards import judged
+from gemma_audio_cli.decoding.answering import answering
 from gemma_audio_cli.decoding.options import DecodeOptions
-from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
+from gemma_audio_cli.decoding.sequence import SequenceDecoder
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
 from gemma_audio_cli.engine.engine import Engine
-from gemma_audio_cli.engine.structs import Input, SessionOptions, cache_size
+from gemma_audio_cli.engine.structs import SessionOptions, cache_size
 from gemma_audio_cli.errors import Notice, TooLongError, no_notice
 from gemma_audio_cli.formatting import hms
 from gemma_audio_cli.transcript import Answer
@@ -100,20 +100,19 @@ class Conversation:
         if decoder is None:
             yield Answer("", 0, None, True)
             return
-        wanted = self._wanted(question)
+        wanted = self._wanted(question + self._hint)
         same = 0
         while same < min(len(wanted) - 1, len(self._held)) and wanted[same] == self._held[same]:
             same += 1
         decoder.keep(self._sound + same)
         self._held = wanted[:same]
         decoder.prompt = replace(decoder.prompt, tail=tuple(wanted[same:]))
-        reply = yield from answering(decoder, self._options)
+        answer, tokens = yield from answering(decoder, self._options)
         fed = decoder.session.length() - len(decoder.prompt.head) - self._sound
-        self._held = [*wanted, *reply.tokens][:fed]
+        self._held = [*wanted, *tokens][:fed]
         if self._remember:
-            self._turns.append(Turn(question, self._without_thoughts(reply)))
-        flags = tuple(sorted(judged(reply, self._options.guards).flags))
-        yield Answer(reply.text, len(reply.tokens), reply.logprob, reply.complete, flags)
+            self._turns.append(Turn(question, self._without_thoughts(answer, tokens)))
+        yield answer
 
     def forget(self) -> None:
         """Drop all turns; the sound stays."""
@@ -136,6 +135,10 @@ class Conversation:
         self.close()
 
     # -- steps --
+
+    @property
+    def _hint(self) -> str:
+        return self._options.shape.hint if self._options.shape is not None else ""
 
     def _built(self, question: str) -> prompt.Prompt:
         return prompt.build(self._engine, question, self._labels, self._layout)
@@ -166,10 +169,10 @@ class Conversation:
             return self._built(question).tail
         return prompt.follow_up(self._engine, question, self._layout)
 
-    def _without_thoughts(self, reply: Reply) -> tuple[int, ...]:
-        if any(self._engine.is_control(token) for token in reply.tokens):
-            return tuple(self._engine.tokenize(reply.text))
-        return reply.tokens
+    def _without_thoughts(self, answer: Answer, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        if any(self._engine.is_control(token) for token in tokens):
+            return tuple(self._engine.tokenize(answer.text))
+        return tokens
 
     def _check_room(self, clip_tokens: int) -> None:
         limit, needed = self._engine.info.n_ctx_train, clip_tokens + self._options.max_tokens
@@ -177,25 +180,3 @@ class Conversation:
             raise TooLongError(
                 f"{needed} positions are needed, the model has {limit}; give shorter recordings"
             )
-
-
-def answering(
-    decoder: SequenceDecoder, options: DecodeOptions, sound: Sequence[Input] = ()
-) -> Generator[str, None, Reply]:
-    """The text of the answer to what the decoder has heard and this last sound, as it is decoded; returns the
-    whole reply. An answer that is spent on a thought is tried again without one.
-    """
-    for thinking in (True, False):
-        decoder.begin(sound, budget=options.max_tokens, sampler=options.sampler, thinking=thinking)
-        sound = ()
-        shown = 0
-        while decoder.running or len(decoder.text) > shown:
-            if len(decoder.text) > shown:
-                yield decoder.text[shown:]
-                shown = len(decoder.text)
-            decode([decoder], pause=lambda: True)
-        reply = decoder.reply()
-        if shown or not reply.thinking:
-            break
-        decoder.rewind_answer()
-    return reply

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from gemma_audio_cli.decoding.guards import GuardOptions
+from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.engine.structs import SamplerOptions
 from gemma_audio_cli.sound import MAX_CLIP_SECONDS
 
@@ -31,6 +32,8 @@ class DecodeOptions:
     """Longest window that will be given."""
     guards: GuardOptions = field(default_factory=GuardOptions)
     """When a transcript is bad, and what to try then."""
+    shape: Shape | None = None
+    """What an answer to a question must look like."""
     audio_first: bool = False
     """The clips stand before the instruction in the prompt, not behind it."""
     ignore_end: bool = False

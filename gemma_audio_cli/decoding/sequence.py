@@ -150,6 +150,17 @@ class SequenceDecoder:
             end = len(self.prompt.head) + self._sound + len(self.prompt.tail) + len(self._tokens) - 1
             self.session.rewind(end, seq=self.seq)
 
+    def ask_only(self, sound: Sequence[Input] = ()) -> int:
+        """Appends the last of the sound and the prompt's tail, and gives the position where an answer begins.
+        Its first token's logits are the session's.
+        """
+        self._clear()
+        tail = Input(self.seq, tokens=self.prompt.tail, n_logits=1)
+        self.session.forward([*self._with_head(sound), tail])
+        self._has_head = True
+        self._sound += sum(map(_positions, sound))
+        return self.session.length(self.seq)
+
     @property
     def running(self) -> bool:
         """Is there an answer that has not ended?"""

@@ -13,7 +13,8 @@ from itertools import chain
 
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
-from gemma_audio_cli.decoding.conversation import Conversation, answering, by_time
+from gemma_audio_cli.decoding.answering import answering
+from gemma_audio_cli.decoding.conversation import Conversation, by_time
 from gemma_audio_cli.decoding.guards import judged
 from gemma_audio_cli.decoding.incremental import Incremental
 from gemma_audio_cli.decoding.options import DecodeOptions
@@ -231,15 +232,15 @@ class Transcriber:
             if not clips:  # too short to hear anything in: an answer would be made up
                 yield Answer("", 0, None, True)
                 return
-            built = self._prompt(question, labels)
+            shape = self.options.shape
+            built = self._prompt(question + (shape.hint if shape is not None else ""), labels)
             decoder = self._asking(built, built.positions(sum(map(len, clips)), budget))
             decoder.reset()
-            reply = yield from answering(decoder, self.options, built.sound(clips))
+            answer, _ = yield from answering(decoder, self.options, built.sound(clips))
         finally:
             for clip in clips:
                 clip.close()
-        flags = tuple(sorted(judged(reply, self.options.guards).flags))
-        yield Answer(reply.text, len(reply.tokens), reply.logprob, reply.complete, flags)
+        yield answer
 
     def _check_room(self, positions: int) -> None:
         limit = self.engine.info.n_ctx_train

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gemma_audio_cli import errors
+from gemma_audio_cli.descriptors import without_stderr
 from gemma_audio_cli.engine._native import Handle, int32
 from gemma_audio_cli.engine.structs import Generation, Input, SamplerOptions, SessionOptions
 from gemma_audio_cli.sound import Floats
@@ -31,6 +33,7 @@ class Session(Handle):
         self._engine = engine
         self._n, self._callbacks = engine.adopt(self)
         self.options = options
+        self._grammars: set[str | None] = {None}
         value = self._n.ffi.new("ga_session_options *")
         self._n.lib.ga_session_defaults(value)
         value.n_ctx, value.n_seq = int32(options.n_ctx), int32(options.n_seq)
@@ -97,7 +100,11 @@ class Session(Handle):
         value.text_only, value.no_thinking = int(options.text_only), int(options.no_thinking)
         grammar = self._n.ffi.new("char[]", options.grammar.encode()) if options.grammar else self._n.ffi.NULL
         value.grammar = grammar
-        self._engine.check(self._n.lib.ga_session_sampler(self.handle, seq, value))
+        # libllama prints a grammar that it cannot parse.
+        with without_stderr() if options.grammar not in self._grammars else nullcontext():
+            status = self._n.lib.ga_session_sampler(self.handle, seq, value)
+        self._engine.check(status)
+        self._grammars.add(options.grammar)
 
     def sample(self, row: int = 0, seq: int = 0) -> tuple[int, float]:
         """Draw (token, log-probability) from a row of the last forward."""

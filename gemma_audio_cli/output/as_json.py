@@ -5,10 +5,14 @@ Segment, Transcript ──► dictionaries ──► text
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemma_audio_cli.transcript import FLAG_UNRELIABLE, Answer, Recording, Segment, Transcript
+
+if TYPE_CHECKING:
+    from gemma_audio_cli.decoding.shape import Shape
 
 SCHEMA = "gemma-audio/transcript/1"
 ANSWERS_SCHEMA = "gemma-audio/answers/1"
@@ -50,9 +54,9 @@ def transcript_as_dict(transcript: Transcript) -> dict[str, Any]:
     return value
 
 
-def answer_as_dict(file: str, question: str, answer: Answer) -> dict[str, Any]:
-    """The object of an answer in `ask --jsonl`."""
-    return {
+def answer_as_dict(file: str, question: str, answer: Answer, shape: Shape | None = None) -> dict[str, Any]:
+    """The object of an answer in `ask --jsonl`; `shape` is what was asked for."""
+    value: dict[str, Any] = {
         "type": "answer",
         "file": file,
         "question": question,
@@ -62,6 +66,13 @@ def answer_as_dict(file: str, question: str, answer: Answer) -> dict[str, Any]:
         "avg_logprob": _finite(answer.logprob),
         "flags": list(answer.flags),
     }
+    if shape is not None:
+        value["fits"] = answer.fits
+    if shape is not None and shape.schema is not None:
+        value["value"] = json.loads(answer.text) if answer.fits else None
+    if answer.probabilities:
+        value["probabilities"] = {choice: round(share, 4) for choice, share in answer.probabilities}
+    return value
 
 
 def answered_as_dict(

@@ -15,6 +15,7 @@ _JOB = r"""
 import pathlib, sys
 import gemma_audio_cli
 from gemma_audio_cli import Engine, ask, transcribe
+from gemma_audio_cli.decoding import shape
 from gemma_audio_cli.engine.devices import devices
 
 package = pathlib.Path(gemma_audio_cli.__file__).parent
@@ -23,6 +24,7 @@ said = " ".join(segment.text for segment in transcribe(sample))
 wanted = " ".join((package / "demo" / "sample.txt").read_text(encoding="utf-8").split())
 print(f"heard: {said}")
 print("asked:", ask("How many digits are spoken?", sample).text)
+print("schema:", shape.from_schema('{"type": "boolean"}').grammar.count("::="), "rules")
 print("devices:", ", ".join(f"{device.name} ({device.description})" for device in devices()))
 maps = pathlib.Path("/proc/self/maps")
 if maps.exists():

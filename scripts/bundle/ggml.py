@@ -46,6 +46,8 @@ def make_prefix() -> Path:
     shutil.rmtree(PREFIX, ignore_errors=True)
     run("cmake", "--install", objects, "--config", "Release", "--prefix", PREFIX, "--strip")
     shutil.copyfile(source / "LICENSE", PREFIX / "LICENSE.llama.cpp")
+    # From JSON schemas to grammars: the one part of llama-cpp-python's Python that the program uses.
+    shutil.copyfile(source.parents[1] / "llama_cpp" / "llama_grammar.py", PREFIX / "llama_grammar.py")
     return PREFIX
 
 

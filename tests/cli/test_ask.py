@@ -92,3 +92,59 @@ def test_what_makes_no_sense_is_one_line(cli, arguments, word):
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
     assert word in done.err
+
+
+# ---- answers of a shape --------------------------------------------------------------------------
+
+SCHEMA = '{"type": "object", "properties": {"first": {"enum": [1, 4, 7]}}, "required": ["first"]}'
+
+
+def test_json_on_one_line_from_a_schema_in_a_file_or_on_the_line(cli, tmp_path):
+    (tmp_path / "first.json").write_text(SCHEMA)
+    done = asked(cli, "--schema", "first.json", FIRST, SAMPLE)
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out)["first"] in (1, 4, 7)
+    assert done.out.count("\n") == 1
+    assert asked(cli, "--schema", SCHEMA, FIRST, SAMPLE).out == done.out
+    (event, _) = map(json.loads, asked(cli, "--jsonl", "--schema", SCHEMA, FIRST, SAMPLE).out.splitlines())
+    assert event["value"] == json.loads(done.out)
+    assert event["fits"] is True
+
+
+def test_an_answer_that_is_cut_is_an_error_and_nothing_on_stdout(cli):
+    done = asked(cli, "--schema", '{"type": "string", "minLength": 60}', "--max-tokens", "6", FIRST, SAMPLE)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.count("\n") == 1
+    assert "cut at 6 tokens" in done.err
+
+
+def test_choices_have_probabilities(cli):
+    done = asked(cli, "--choices", "7,4", FIRST, SAMPLE)
+    assert (done.code, done.out) == (0, "4\n")
+    (event, _) = map(json.loads, asked(cli, "--jsonl", "--choices", "7,4", FIRST, SAMPLE).out.splitlines())
+    assert list(event["probabilities"]) == ["4", "7"]
+    assert event["probabilities"]["4"] > 0.5
+
+
+def test_a_grammar_from_a_file(cli, tmp_path):
+    (tmp_path / "count.gbnf").write_text('root ::= [0-9 ]+ ": " [0-9] " digits!"\n')
+    done = asked(cli, "--grammar", "count.gbnf", "How many digits are spoken?", SAMPLE)
+    assert done.out == "4 1 7 3 9 2: 6 digits!\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--schema", "none.json"), "none.json: the schema cannot be read"),
+        (("--schema", '{"type": "integer", "minimum": 2}'), "the schema uses minimum (at #)"),
+        (("--choices", "yes"), "two choices or more"),
+        (("--choices", "a,b", "--schema", "{}"), "do not go together"),
+        (("--grammar", "broken.gbnf"), "the grammar cannot be parsed"),
+    ],
+)
+def test_a_shape_that_makes_no_sense_is_one_line(cli, tmp_path, options, word):
+    (tmp_path / "broken.gbnf").write_text("root ::= (\n")
+    done = asked(cli, *options, FIRST, SAMPLE)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert word in done.err

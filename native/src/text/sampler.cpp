@@ -93,6 +93,7 @@ Sampler::Sampler(const Vocab & vocab, const ga_sampler_options & options) : voca
     }
     if (options.temperature == 0) {
         llama_sampler_chain_add(chain_.get(), llama_sampler_init_greedy());
+        grammar_only_ = true;
         return;
     }
     if (options.top_k > 0) {
@@ -122,6 +123,14 @@ int32_t Sampler::greedy(const float * logits, float max) const {
     return best == end ? -1 : (int32_t)(best - logits);
 }
 
+// A grammar looks at every token there is, which takes longer than the model; mostly the likeliest one fits.
+bool Sampler::allowed(int32_t token) const {
+    llama_token_data one = {token, 0.0f, 0.0f};
+    llama_token_data_array array = {&one, 1, -1, false};
+    llama_sampler_apply(chain_.get(), &array);
+    return array.size == 1 && std::isfinite(one.logit);
+}
+
 int32_t Sampler::sample(const float * logits, float * logprob) {
     const int n = vocab_->size();
     float max;
@@ -136,6 +145,8 @@ int32_t Sampler::sample(const float * logits, float * logprob) {
     int32_t token;
     if (!chain_) {
         token = greedy(logits, max);
+    } else if (grammar_only_ && (token = greedy(logits, max)) >= 0 && allowed(token)) {
+        llama_sampler_accept(chain_.get(), token);
     } else {
         candidates_.clear();
         for (int32_t i = 0; i < n; i++) {

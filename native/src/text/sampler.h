@@ -21,9 +21,11 @@ class Sampler {
         void operator()(llama_sampler * chain) const { llama_sampler_free(chain); }
     };
     int32_t greedy(const float * logits, float max) const; // -1: none that is not suppressed
+    bool allowed(int32_t token) const;                     // by the grammar
 
     const Vocab * vocab_;
     std::unique_ptr<llama_sampler, ChainDeleter> chain_; // null: greedy
+    bool grammar_only_ = false;                          // the chain is a grammar and greedy choice
     std::vector<bool> suppressed_;                       // [n_vocab], empty where nothing is
     std::vector<llama_token_data> candidates_;
 };

@@ -1,0 +1,92 @@
+"""The answer to one question behind what a sequence has heard: free, held to a grammar, or one of choices."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gemma_audio_cli.decoding.guards import judged
+from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
+from gemma_audio_cli.engine.structs import Input
+from gemma_audio_cli.transcript import FLAG_MISFIT, Answer
+
+Answering = Generator[str, None, tuple[Answer, tuple[int, ...]]]
+"""Text as it is decoded; at the end the answer and its tokens."""
+
+
+def answering(decoder: SequenceDecoder, options: DecodeOptions, sound: Sequence[Input] = ()) -> Answering:
+    """The answer to what the decoder has heard and this last sound, in the shape of the options."""
+    shape = options.shape
+    if shape is not None and shape.choices:
+        answer, tokens = _choose(decoder, shape.choices, sound)
+        yield answer.text
+        return answer, tokens
+    reply = yield from _decoded(decoder, options, sound)
+    flags, text = judged(reply, options.guards).flags, reply.text
+    if shape is not None and reply.complete:
+        try:
+            text = shape.checked(text)
+        except ValueError:
+            flags |= {FLAG_MISFIT}
+    answer = Answer(text, len(reply.tokens), reply.logprob, reply.complete, tuple(sorted(flags)))
+    return answer, reply.tokens
+
+
+def _decoded(
+    decoder: SequenceDecoder, options: DecodeOptions, sound: Sequence[Input]
+) -> Generator[str, None, Reply]:
+    """An answer that is spent on a thought is tried again without one; a grammar has no place for any."""
+    sampler = options.sampler
+    tries: tuple[bool, ...] = (True, False)
+    if options.shape is not None:
+        sampler, tries = replace(sampler, grammar=options.shape.grammar), (False,)
+    for thinking in tries:
+        decoder.begin(sound, budget=options.max_tokens, sampler=sampler, thinking=thinking)
+        sound = ()
+        shown = 0
+        while decoder.running or len(decoder.text) > shown:
+            if len(decoder.text) > shown:
+                yield decoder.text[shown:]
+                shown = len(decoder.text)
+            decode([decoder], pause=lambda: True)
+        reply = decoder.reply()
+        if shown or not reply.thinking:
+            break
+        decoder.rewind_answer()
+    return reply
+
+
+def _choose(
+    decoder: SequenceDecoder, choices: Sequence[str], sound: Sequence[Input]
+) -> tuple[Answer, tuple[int, ...]]:
+    """The likeliest choice. Each is scored whole, its end included: log p(choice) = sum of log p(token | what
+    is before it); probabilities are those among the choices.
+    """
+    engine, session, seq = decoder.engine, decoder.session, decoder.seq
+    start = decoder.ask_only(sound)
+    first = session.logits()
+    turn_end = engine.tokenize("<turn|>", special=True)
+    end = turn_end[0] if len(turn_end) == 1 and engine.is_end(turn_end[0]) else engine.info.token_eos
+    spelled, scores = [], []
+    for choice in choices:
+        tokens = engine.tokenize(choice)
+        session.forward([Input(seq, tokens=tokens, n_logits=len(tokens))])
+        rows = [first, *(session.logits(row) for row in range(len(tokens)))]
+        session.rewind(start, seq=seq)
+        spelled.append(tuple(tokens))
+        scores.append(sum(_logprob(row, token) for row, token in zip(rows, [*tokens, end], strict=True)))
+    likelihood = np.exp(np.array(scores) - max(scores))
+    shares = likelihood / likelihood.sum()
+    order = sorted(range(len(choices)), key=lambda index: (-shares[index], index))
+    best = order[0]
+    mean = float(scores[best] / (len(spelled[best]) + 1))
+    found = tuple((choices[index], float(shares[index])) for index in order)
+    return Answer(choices[best], len(spelled[best]), mean, True, (), found), spelled[best]
+
+
+def _logprob(row: np.ndarray[tuple[int], np.dtype[np.float32]], token: int) -> float:
+    top = float(row.max())
+    return float(row[token]) - top - float(np.log(np.exp(row - top, dtype=np.float64).sum()))
