@@ -81,6 +81,7 @@ WeightSet::~WeightSet() {
 
 const TensorInfo * WeightSet::find_checked(const std::string & name, std::initializer_list<int64_t> shape,
                                            bool required) const {
+    asked_.insert(name);
     const TensorInfo * info = file_.find_tensor(name);
     if (!info) {
         if (required) {
@@ -213,6 +214,18 @@ std::vector<float> WeightSet::read_f32(const std::string & name, std::initialize
     std::vector<float> values((size_t)info->n_elements());
     to_f32(info->type, info->data, values.data(), info->n_elements());
     return values;
+}
+
+const TensorInfo * WeightSet::table(const std::string & name) {
+    asked_.insert(name);
+    return file_.find_tensor(name);
+}
+
+const TensorInfo * WeightSet::find_unread(const std::function<bool(const std::string &)> & spare) const {
+    const auto & all = file_.tensors();
+    const auto unread = [&](const TensorInfo & info) { return asked_.count(info.name) == 0 && !spare(info.name); };
+    const auto found = std::find_if(all.begin(), all.end(), unread);
+    return found == all.end() ? nullptr : &*found;
 }
 
 void WeightSet::pack(const Item & item, const uint8_t * data) {

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace ga {
@@ -43,6 +44,12 @@ class WeightSet {
     std::optional<float> scalar(const std::string & name) const;
     // The whole tensor as f32, read at once.
     std::vector<float> read_f32(const std::string & name, std::initializer_list<int64_t> shape) const;
+
+    // The file's tensor of that name, for tables that the caller looks up itself; nullptr where it has none.
+    const TensorInfo * table(const std::string & name);
+    // The first tensor of the file that none of the calls above asked for, and that `spare` does not call one to leave
+    // alone; nullptr where there is none. A tensor that nobody reads would change the result in silence.
+    const TensorInfo * find_unread(const std::function<bool(const std::string &)> & spare) const;
 
     // Type that BF16 matrices are multiplied in from now on (BF16: as they are).
     void set_bf16_as(ggml_type type) { bf16_as_ = type; }
@@ -90,6 +97,7 @@ class WeightSet {
     Backend & backend_;
     const MemoryPlace * place_;
     ggml_type bf16_as_ = GGML_TYPE_BF16;
+    mutable std::unordered_set<std::string> asked_; // names, whether the file has them or not
     std::vector<Item> items_;
     std::map<ggml_backend_buffer_type_t, Place> places_;
     ggml_context * mapped_ctx_ = nullptr; // tensors that are used where their file is mapped

@@ -19,30 +19,21 @@ constexpr double kMaxEpsilon = 1;
 constexpr double kMaxSoftCap = 1e6;
 constexpr double kMinRopeBase = 1, kMaxRopeBase = 1e12;
 
-// NVFP4 files may hold a second scale of each matrix. Products without it give words, but wrong ones.
-void refuse_second_scales(const GgufFile & file) {
-    const std::string ending = ".scale";
-    for (const TensorInfo & info : file.tensors()) {
-        const size_t n = info.name.size();
-        if (info.name.rfind("blk.", 0) == 0 && n > ending.size() && info.name.substr(n - ending.size()) == ending) {
-            fail(GA_ERROR_UNSUPPORTED, "%s: the tensor %s scales a matrix once more, which this engine does not do",
-                 file.path().c_str(), info.name.c_str());
-        }
-    }
+bool has_suffix(const std::string & text, const std::string & suffix) {
+    return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
 }
 
 } // namespace
 
 TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted) : weights_(file, backend) {
     read_numbers(file);
-    refuse_second_scales(file);
     const int64_t width = n_embd;
     n_gpu_layers = count_gpu_layers(*this, file, backend, n_wanted);
     const auto place = [&](int il) {
         weights_.set_place(on_device(il) ? backend.device_place() : backend.cpu_place());
     };
 
-    token_table_ = file.find_tensor("token_embd.weight");
+    token_table_ = weights_.table("token_embd.weight");
     place(n_layer);
     output_norm = weights_.require("output_norm.weight", {width}, Use::Elementwise);
     output = weights_.optional("output.weight", {width, n_vocab}, Use::Multiply);
@@ -56,15 +47,11 @@ TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted) : w
     }
     if (n_ple > 0) {
         const int64_t all = (int64_t)n_ple * n_layer;
-        ple_table_ = file.find_tensor("per_layer_token_embd.weight");
+        ple_table_ = weights_.table("per_layer_token_embd.weight");
         if (!ple_table_ || ple_table_->ne[0] != all || ple_table_->ne[1] != n_vocab || ple_table_->ne[2] != 1 ||
             ple_table_->ne[3] != 1) {
             fail(GA_ERROR_FORMAT, "%s: the tensor per_layer_token_embd.weight is missing or not [%lld, %d]",
                  file.path().c_str(), (long long)all, n_vocab);
-        }
-        if (n_ple % ggml_blck_size(ple_table_->type) != 0) {
-            fail(GA_ERROR_UNSUPPORTED, "%s: per_layer_token_embd.weight has type %s, whose blocks cross layers",
-                 file.path().c_str(), ggml_type_name(ple_table_->type));
         }
         n_ple_low = n_layer_kv - 1;
         const int64_t low = (int64_t)n_ple * n_ple_low;
@@ -84,6 +71,38 @@ TextModel::TextModel(const GgufFile & file, Backend & backend, int n_wanted) : w
         place(il);
         declare_layer(file, il);
     }
+    refuse_unread(file);
+}
+
+void TextModel::refuse_unread(const GgufFile & file) const {
+    const auto spare = [&](const std::string & name) {
+        if (name == "rope_freqs.weight") {
+            return true; // of global layers, if there are any
+        }
+        for (int il = n_layer_kv; il < n_layer; il++) {
+            // Released E2B and E4B files hold them in layers that share K/V; nobody needs them.
+            for (const char * unused : {"attn_k", "attn_v", "attn_k_norm"}) {
+                if (name == format("blk.%d.%s.weight", il, unused)) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    };
+    const TensorInfo * info = weights_.find_unread(spare);
+    if (!info) {
+        return;
+    }
+    // NVFP4 files hold a second scale of each matrix, or of its input. Products without them give words, but wrong ones.
+    const char * why = has_suffix(info->name, ".input_scale") ? "scales the input of a matrix"
+                       : has_suffix(info->name, ".scale")     ? "scales a matrix once more"
+                                                              : nullptr;
+    if (why) {
+        fail(GA_ERROR_UNSUPPORTED, "%s: the tensor %s %s, which this engine does not do", file.path().c_str(),
+             info->name.c_str(), why);
+    }
+    fail(GA_ERROR_UNSUPPORTED, "%s: the tensor %s is not part of Gemma 4's text models", file.path().c_str(),
+         info->name.c_str());
 }
 
 void TextModel::read_numbers(const GgufFile & file) {
@@ -239,10 +258,18 @@ void TextModel::embed_token(int32_t token, float * out) const {
 
 void TextModel::embed_token_ple(int32_t token, int first_layer, int n, float * out) const {
     const ggml_type type = ple_table_->type;
-    const size_t row_bytes = ggml_row_size(type, (int64_t)n_ple * n_layer);
-    const size_t offset = ggml_row_size(type, (int64_t)n_ple * first_layer);
-    const int64_t count = (int64_t)n_ple * n;
-    dequantize_row(type, ple_table_->data + row_bytes * (size_t)token + offset, out, count);
+    const uint8_t * row = ple_table_->data + ggml_row_size(type, (int64_t)n_ple * n_layer) * (size_t)token;
+    const int64_t block = ggml_blck_size(type);
+    const int64_t first = (int64_t)n_ple * first_layer, count = (int64_t)n_ple * n;
+    // A layer's part may begin and end within a block.
+    const int64_t begin = first / block * block, end = (first + count + block - 1) / block * block;
+    if (end - begin == count) {
+        dequantize_row(type, row + ggml_row_size(type, begin), out, count);
+    } else {
+        std::vector<float> values((size_t)(end - begin));
+        dequantize_row(type, row + ggml_row_size(type, begin), values.data(), end - begin);
+        std::copy_n(values.begin() + (first - begin), count, out);
+    }
     const float scale = std::sqrt((float)n_ple);
     std::transform(out, out + count, out, [scale](float v) { return v * scale; });
 }

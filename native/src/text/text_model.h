@@ -88,6 +88,7 @@ class TextModel {
 
   private:
     void read_numbers(const GgufFile & file);
+    void refuse_unread(const GgufFile & file) const;
     void declare_layer(const GgufFile & file, int il);
     void declare_attention(const GgufFile & file, TextLayer & layer, const std::string & prefix, bool owns_kv);
 
