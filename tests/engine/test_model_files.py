@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader
+from gguf.quants import dequantize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from oracles.apart import LlamaCpp
+from oracles.apart import LlamaCpp, quantise
 
-from gguf_format import RawAudioShape, TensorSpec, storage_type, synthetic_vocab
+from gguf_format import RawAudioShape, TensorSpec, encode, storage_type, synthetic_vocab
 from gguf_format.vocab import VocabError, from_checkpoint, to_tokenizer_json
 from make_random_model import FULL_VOCAB, TEXT_SHAPES, audio_shape, make_pair
 
@@ -57,6 +58,40 @@ def test_norms_scalars_and_kernels_stay_float32_and_odd_rows_float16() -> None:
         TensorSpec("a.input_projection.weight", (64, 128), "matrix"): f32,
     }
     assert {spec: storage_type(spec, "q4_0") for spec in expected} == expected
+
+
+def types_of(path: Path) -> dict[str, str]:
+    return {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(path).tensors}
+
+
+@pytest.mark.parametrize("size", ["tiny", "blocks"])
+@pytest.mark.parametrize("kind", ["q4_0", "q6_k"])
+def test_quantised_files_have_the_types_that_libllama_deals_out(kind: str, size: str, tmp_path: Path) -> None:
+    """Tables in Q6_K, or Q8_0 where rows are too short; per_layer_model_proj as the converter left it."""
+    source, _ = make_pair(size, "bf16", "bf16", 1, tmp_path)
+    ours, _ = make_pair(size, kind, "bf16", 1, tmp_path)
+    quantise(source, tmp_path / "theirs.gguf", kind.upper())
+    types = types_of(ours)
+    assert types == types_of(tmp_path / "theirs.gguf")
+    assert types["per_layer_token_embd.weight"] == "Q6_K"
+    assert types["per_layer_model_proj.weight"] == "BF16"
+    assert types["token_embd.weight"] == ("Q8_0" if size == "tiny" else "Q6_K")
+
+
+def test_q6_k_is_written_as_libllama_reads_it() -> None:
+    """Values come back within a step of their group of 16; zeros do not disturb."""
+    values = np.random.default_rng(2).standard_normal((300, 256)).astype(np.float32)
+    values[3] = 0
+    values[4, :16] = 0
+    made = encode(values, GGMLQuantizationType.Q6_K)
+    assert made.shape == (300, 210)
+    read = dequantize(made, GGMLQuantizationType.Q6_K)
+    assert np.array_equal(read[3], values[3])
+    assert np.array_equal(read[4, :16], values[4, :16])
+    error = np.abs(read - values).reshape(300, 16, 16).max(-1)
+    # The largest is -32 steps, so a value as large with the other sign is a step too far; scales are rounded.
+    assert (error <= np.abs(values).reshape(300, 16, 16).max(-1) / 32 * 1.25).all()
+    assert np.sqrt(np.mean((read - values) ** 2)) < 0.02
 
 
 def test_full_vocabulary_has_gemma4_ids() -> None:
