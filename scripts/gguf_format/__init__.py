@@ -2,13 +2,13 @@
 
 Everything that writes model files imports from here, so that the format is stated once:
 `shapes` (which tensors), `keys` (which hyper-parameters), `storage` (which types, and streaming to
-disk), `q6_k` (the type of tables), `vocab` (tokens, merges, chat template), `read_vocab` (those of a GGUF
-file), `checkpoint` (from a `transformers` directory).
+disk), `q6_k` (the type of tables), `vocab` (tokens, merges, chat template), `reader` (what a GGUF file
+holds), `checkpoint` (from a `transformers` directory).
 """
 
 from . import q6_k
 from .keys import MMPROJ_ARCH, TEXT_ARCH, write_mmproj_keys, write_text_keys
-from .read_vocab import from_gguf
+from .reader import from_gguf
 from .shapes import (
     CLAMP_FIELDS,
     CLAMPED_LINEARS,

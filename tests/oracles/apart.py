@@ -128,6 +128,18 @@ def quantise_projector(source: Path, target: Path, wide: Path, kind: str) -> dic
     return counts
 
 
+def quantise_tables(source: Path, target: Path) -> dict[str, int]:
+    """The same for the tables alone, to Q6_K; `quantise` makes other types of the result in seconds."""
+    counts: dict[str, int] = run("quantise_tables", source, target)
+    return counts
+
+
+def decode(path: Path, rows: dict[str, list[int]]) -> dict[str, FloatArray]:
+    """All tensors of a file in float32, by ggml; of those that `rows` names only these rows."""
+    tensors: dict[str, FloatArray] = run("decode", path, rows)
+    return tensors
+
+
 class LlamaCpp:
     """`oracles.llamacpp.LlamaCpp` with the same arguments and results, in another process."""
 

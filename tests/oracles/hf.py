@@ -33,6 +33,8 @@ from transformers import (
     Gemma4UnifiedConfig,
     Gemma4UnifiedForConditionalGeneration,
     Gemma4UnifiedTextConfig,
+    Gemma4UnifiedVisionConfig,
+    Gemma4VisionConfig,
 )
 
 # The synthetic tokenizer is the one of the random models.
@@ -46,6 +48,7 @@ Model = Any
 
 S, G = "sliding_attention", "full_attention"
 VOCAB = 448
+_LARGE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ class Case:
     """Finite clamp bounds; False leaves them infinite, as freshly made models have them."""
     norm_gain: float = 4.0
     """Size of the final norm, which sets how far apart logits are."""
+    vision: dict[str, Any] | None = None
+    """Settings of a vision tower; None: the model has none."""
+    placeholders: tuple[int, int, int] = (VOCAB, VOCAB + 1, VOCAB + 2)
+    """Ids of `<|audio|>`, `<|image|>`, `<|video|>`. In a small vocabulary they lie beyond it: a random model
+    writes `<|audio|>` too, which must not be a clip."""
 
 
 def llamacpp_runs(case: Case) -> bool:
@@ -145,8 +153,11 @@ def random_case(rng: np.random.Generator) -> Case:
 
 def build(case: Case, seed: int) -> Model:
     """A float32 model of this shape with seeded weights, in evaluation mode."""
-    # Placeholders lie beyond the vocabulary: a random model writes `<|audio|>` too, which must not be a clip.
-    ids = {"audio_token_id": VOCAB, "image_token_id": VOCAB + 1, "video_token_id": VOCAB + 2}
+    names = ("audio_token_id", "image_token_id", "video_token_id")
+    ids = dict(zip(names, case.placeholders, strict=True))
+    vision: Any = None
+    if case.vision is not None:
+        vision = (Gemma4UnifiedVisionConfig if case.unified else Gemma4VisionConfig)(**case.vision)
     text = _TEXT | case.text | {"num_hidden_layers": len(case.text["layer_types"])}
     tied = text.get("tie_word_embeddings", True)
     if case.unified:
@@ -154,13 +165,13 @@ def build(case: Case, seed: int) -> Model:
             text.pop(key)
         config: Any = Gemma4UnifiedConfig(
             text_config=Gemma4UnifiedTextConfig(**text), audio_config=Gemma4UnifiedAudioConfig(**case.audio),
-            vision_config=None, tie_word_embeddings=tied, **ids,
+            vision_config=vision, tie_word_embeddings=tied, **ids,
         )  # fmt: skip
         kind: Any = Gemma4UnifiedForConditionalGeneration
     else:
         config = Gemma4Config(
             text_config=Gemma4TextConfig(**text), audio_config=Gemma4AudioConfig(**(_AUDIO | case.audio)),
-            vision_config=None, tie_word_embeddings=tied, **ids,
+            vision_config=vision, tie_word_embeddings=tied, **ids,
         )  # fmt: skip
         kind = Gemma4ForConditionalGeneration
     torch.manual_seed(seed)
@@ -177,7 +188,13 @@ def _randomise(model: Model, case: Case, seed: int) -> None:
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     for name in sorted(set(state) - tied):
         tensor = state[name]
-        values = _draw(name, tuple(tensor.shape), case, rng)
+        shape = tuple(tensor.shape)
+        if tensor.numel() > _LARGE:
+            # A table of the real vocabulary: in float64 it would take gigabytes.
+            values = rng.standard_normal(shape, dtype=np.float32)
+            values *= np.float32(shape[-1] ** -0.5)
+        else:
+            values = _draw(name, shape, case, rng)
         tensor.copy_(torch.from_numpy(np.asarray(values, dtype=np.float16).astype(np.float32)))
 
 
@@ -206,16 +223,16 @@ def _draw(name: str, shape: tuple[int, ...], case: Case, rng: np.random.Generato
     return values
 
 
-def save(model: Model, directory: Path) -> Vocab:
+def save(model: Model, directory: Path, vocab: Vocab | None = None) -> Vocab:
     """Write a checkpoint directory that `scripts/export_gguf.py` reads."""
-    vocab = synthetic_vocab(VOCAB)
+    vocab = vocab or synthetic_vocab(VOCAB)
     directory.mkdir(parents=True, exist_ok=True)
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(directory)
     (directory / "tokenizer.json").write_text(json.dumps(to_tokenizer_json(vocab)), encoding="utf-8")
     roles = {f"{role}_token": f"<{role}>" for role in vocab.special}
     (directory / "tokenizer_config.json").write_text(json.dumps(roles), encoding="utf-8")
-    (directory / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    (directory / "chat_template.jinja").write_text(vocab.chat_template or CHAT_TEMPLATE, encoding="utf-8")
     return vocab
 
 

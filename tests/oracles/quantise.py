@@ -16,9 +16,10 @@ from typing import Any
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, ReaderTensor
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, ReaderTensor
 
 from gguf_format import TensorSpec, storage_type
+from gguf_format.reader import tensors_of
 from oracles.apart import OracleError
 from oracles.goldens import Stored, rewrite
 from oracles.llamacpp import silence
@@ -66,11 +67,15 @@ KINDS = {
 
 
 def quantise(source: Path, target: Path, kind: str) -> dict[str, int]:
-    """Write `target`; tensors of each type in it. Raises OracleError."""
+    """Write `target`; tensors of each type in it. Tables of `source` may be quantised. Raises OracleError."""
     silence()
     how = KINDS[kind]
     params = llama_cpp.llama_model_quantize_default_params()
     params.nthread, params.ftype = 1, how.file_type
+    params.allow_requantize = True
+    table = tensors_of(source)["token_embd.weight"].qtype
+    if table not in (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16):
+        params.token_embedding_type = table  # copied: in a real vocabulary tables are nearly all of the work
     kept = []  # what the structure points at
     if how.importance:
         kept.append(_importance(source))
@@ -83,6 +88,33 @@ def quantise(source: Path, target: Path, kind: str) -> dict[str, int]:
     if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)):
         raise OracleError(f"libllama does not quantise {source} to {kind}")
     return _counts(target)
+
+
+def quantise_tables(source: Path, target: Path) -> dict[str, int]:
+    """Only the tables, to Q6_K: from such a file the other types take seconds. Raises OracleError."""
+    silence()
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.nthread, params.ftype = 2, llama_cpp.LLAMA_FTYPE_MOSTLY_Q6_K
+    overrides = (llama_cpp.llama_model_tensor_override * 2)()
+    overrides[0].pattern = rb"blk\.\d+\..*\.weight"
+    overrides[0].type = GGMLQuantizationType.F32
+    params.tt_overrides = overrides
+    if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)):
+        raise OracleError(f"libllama does not quantise {source}")
+    return _counts(target)
+
+
+def decode(path: Path, rows: dict[str, list[int]]) -> dict[str, npt.NDArray[np.float32]]:
+    """All tensors of a file in float32, by ggml; of those that `rows` names only these rows."""
+    found = {}
+    for name, tensor in tensors_of(path).items():
+        data = tensor.rows()[rows[name]] if name in rows else tensor.rows()
+        if tensor.qtype == GGMLQuantizationType.F32:
+            values = np.array(data).view(np.float32)
+        else:
+            values = _decoded(np.ascontiguousarray(data), tensor.qtype, (len(data), tensor.shape[-1]))
+        found[name] = values if name in rows else values.reshape(tensor.shape)
+    return found
 
 
 class _Traits(ctypes.Structure):
@@ -148,17 +180,17 @@ def _decoded(
 
 
 def _counts(path: Path) -> dict[str, int]:
-    return dict(Counter(tensor.tensor_type.name for tensor in GGUFReader(path).tensors))
+    return dict(Counter(tensor.qtype.name for tensor in tensors_of(path).values()))
 
 
 def _importance(source: Path) -> ctypes.Array[llama_cpp.llama_model_imatrix_data]:
     """Mean squares of each matrix's inputs, as if measured; ends with a nameless entry."""
     rng = np.random.default_rng(8)
-    matrices = [tensor for tensor in GGUFReader(source).tensors if len(tensor.shape) == 2]
+    matrices = [(name, tensor) for name, tensor in tensors_of(source).items() if len(tensor.shape) == 2]
     entries = (llama_cpp.llama_model_imatrix_data * (len(matrices) + 1))()
-    for entry, tensor in zip(entries, matrices, strict=False):
-        values = np.square(rng.uniform(0.5, 1.5, int(tensor.shape[0]))).astype(np.float32)
-        entry.name = tensor.name.encode()
+    for entry, (name, tensor) in zip(entries, matrices, strict=False):
+        values = np.square(rng.uniform(0.5, 1.5, tensor.shape[-1])).astype(np.float32)
+        entry.name = name.encode()
         entry.data = (ctypes.c_float * values.size)(*values)
         entry.size = values.size
     return entries

@@ -45,6 +45,16 @@ class Server:
 
         return quantise_projector(source, target, wide, kind)
 
+    def quantise_tables(self, source: Path, target: Path) -> dict[str, int]:
+        from oracles.quantise import quantise_tables
+
+        return quantise_tables(source, target)
+
+    def decode(self, path: Path, rows: dict[str, list[int]]) -> Any:
+        from oracles.quantise import decode
+
+        return decode(path, rows)
+
     def crash(self, number: int) -> None:
         """For the test of what happens then."""
         os.kill(os.getpid(), number)
