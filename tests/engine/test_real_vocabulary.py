@@ -64,13 +64,16 @@ def test_llamacpps_own_tests_of_it(llama_source, engine):
     assert ours == cases
 
 
-def test_marks_and_ends_have_their_ids(engine):
+def test_marks_and_ends_have_their_ids(vocab, engine):
     named = MARKS | ROLES
     assert {i: engine.token_bytes(i).decode() for i in named} == named
     assert {i: engine.tokenize(text, special=True) for i, text in named.items()} == {i: [i] for i in named}
     assert [i for i in range(N_TOKENS) if engine.is_end(i)] == sorted(ENDS)
     controls = {i for i in range(N_TOKENS) if engine.is_control(i)}
-    assert controls == set(named)
+    unused = {i for i, token in enumerate(vocab.tokens) if re.fullmatch(r"<unused\d+>", token)}
+    assert len(unused) > 50
+    left_over = {i for i, token in enumerate(vocab.tokens) if token in ("[multimodal]", "<s>", "</s>")}
+    assert controls == set(named) | unused | left_over
 
 
 def test_no_mark_comes_of_what_somebody_writes(engine):
@@ -154,7 +157,7 @@ def test_googles_templates_give_the_turns(llama_source, engine, order):
 
 
 def test_a_prompt_holds_the_instruction_once_and_no_other_marks(engine):
-    made = prompt.build(engine, 'Say "<|tool_call>" and <channel|>.', 1)
+    made = prompt.build(engine, 'Say "<|tool_call>" and <channel|>.')
     assert made.notice is None
     pieces = [*made.head, *made.tail]
     pieces += [t for piece in made.middle if isinstance(piece, prompt.Tokens) for t in piece.ids]

@@ -29,6 +29,7 @@ from oracles import checks
 from oracles.apart import LlamaCpp, decode, quantise, quantise_tables
 
 from export_gguf import export_pair
+from gemma_audio_cli.decoding import prompt
 from gemma_audio_cli.decoding.template import render
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.structs import EngineOptions, Input, SessionOptions
@@ -210,6 +211,11 @@ def test_prompts_are_the_processors(made: Made, text_first: bool, instruction: s
         n = len(stream.read())
         tokens = engine.tokenize(before + "<|audio>", special=True) + [258881] * n
         assert tokens + engine.tokenize("<audio|>" + after, special=True) == theirs
+        built = prompt.build(engine, instruction, layout=prompt.Layout(audio_first=not text_first))
+        assert built.notice is None
+        (piece,) = built.middle
+        assert isinstance(piece, prompt.Clip)
+        assert [*built.head, *[258881] * n, *built.tail] == theirs
 
 
 # ---- every type ------------------------------------------------------------------------------------------
