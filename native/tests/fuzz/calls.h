@@ -149,8 +149,7 @@ class Calls {
         case 8:
             forward();
             break;
-        case 9:
-        {
+        case 9: {
             ga_session * s = session();
             const int32_t seq = number(4), n = number(40);
             n % 2 == 0 ? ga_session_rewind(s, seq, n) : ga_session_copy(s, seq, n % 3, n / 2);
