@@ -17,6 +17,7 @@ from gemma_audio_cli.cli import (
     ask,
     backends,
     bench,
+    chat,
     config,
     doctor,
     live,
@@ -63,6 +64,7 @@ app = typer.Typer(
 app.command("transcribe", cls=GroupedCommand, epilog=transcribe.EXAMPLES)(transcribe.transcribe)
 app.command("live", cls=GroupedCommand, epilog=live.EXAMPLES)(live.live)
 app.command("ask", cls=GroupedCommand, epilog=ask.EXAMPLES)(ask.ask)
+app.command("chat", cls=GroupedCommand, epilog=chat.EXAMPLES)(chat.chat)
 app.command("record", cls=GroupedCommand, epilog=record.EXAMPLES)(record.record)
 app.command("bench", cls=GroupedCommand, epilog=bench.EXAMPLES)(bench.bench)
 models.register(app)

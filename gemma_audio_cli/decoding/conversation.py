@@ -71,7 +71,7 @@ class Conversation:
         there is too little to hear anything in.
         Raises TooLongError where it and one answer do not fit into the model's context.
         """
-        self.close()
+        self.unhear()
         clips: list[AudioStream] = []
         with ExitStack() as stack:
             for label, window in windows:
@@ -92,9 +92,10 @@ class Conversation:
             self._sound = session.length() - len(built.head)
         return True
 
-    def ask(self, question: str) -> Iterator[str | Answer]:
+    def ask(self, question: str, *, temperature: float = 0.0, seed: int = 0) -> Iterator[str | Answer]:
         """The answer in pieces of text as it is decoded; the Answer comes last. Of nothing nothing is said.
-        Raises TooLongError where the question does not fit into the model's context.
+        Raises TooLongError where the question does not fit into the model's context. An answer that nobody
+        reads to its end is forgotten. `temperature`: at least so warm.
         """
         decoder = self._decoder
         if decoder is None:
@@ -107,7 +108,10 @@ class Conversation:
         decoder.keep(self._sound + same)
         self._held = wanted[:same]
         decoder.prompt = replace(decoder.prompt, tail=tuple(wanted[same:]))
-        answer, tokens = yield from answering(decoder, self._options)
+        options = self._options
+        if temperature > options.sampler.temperature:
+            options = replace(options, sampler=replace(options.sampler, temperature=temperature, seed=seed))
+        answer, tokens = yield from answering(decoder, options)
         fed = decoder.session.length() - len(decoder.prompt.head) - self._sound
         self._held = [*wanted, *tokens][:fed]
         if self._remember:
@@ -122,11 +126,21 @@ class Conversation:
         """Take back the last turn; None: there is none."""
         return self._turns.pop() if self._turns else None
 
-    def close(self) -> None:
-        """Free the K/V cache; `hear` begins anew."""
+    @property
+    def hears_something(self) -> bool:
+        """Is there sound to ask about?"""
+        return self._decoder is not None
+
+    def unhear(self) -> None:
+        """Forget the sound, and free the K/V cache; the turns stay."""
         if self._decoder is not None:
             self._decoder.session.close()
-        self._decoder, self._labels, self._held, self._turns = None, [], [], []
+        self._decoder, self._labels, self._held = None, [], []
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.unhear()
+        self.forget()
 
     def __enter__(self) -> Conversation:
         return self

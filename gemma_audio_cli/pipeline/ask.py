@@ -10,12 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from gemma_audio_cli.audio.read.source import Source, display_name, open_source
-from gemma_audio_cli.audio.segment import presence
-from gemma_audio_cli.audio.segment.level import report_level
-from gemma_audio_cli.audio.segment.windows import Window, windows
+from gemma_audio_cli.audio.read.source import open_source
+from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding.conversation import by_time
-from gemma_audio_cli.errors import AudioError, InputError, UsageError
+from gemma_audio_cli.errors import InputError, UsageError
 from gemma_audio_cli.pipeline.events import (
     AnswerDone,
     AskEvent,
@@ -25,7 +23,7 @@ from gemma_audio_cli.pipeline.events import (
 )
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
-from gemma_audio_cli.sound import SAMPLE_RATE, Floats
+from gemma_audio_cli.pipeline.whole import WholeRecording
 from gemma_audio_cli.transcript import Answer, Recording
 
 
@@ -49,42 +47,6 @@ def ask(
         yield from _Asking(recognizer, questions, names, options).events()
 
 
-class _Heard:
-    """The windows of one recording that is asked about, and how far it was read."""
-
-    def __init__(self, name: str, recognizer: Recognizer, options: AskOptions) -> None:
-        self.name, self.shown = name, display_name(name)
-        self._recognizer, self._options = recognizer, options
-        self._cut = options.cut.windows(recognizer.longest_window)
-        self.seconds = 0.0
-        """That were read."""
-        self.failure: InputError | None = None
-        """What ended it early; what came before it is asked about."""
-
-    def windows(self, source: Source) -> Iterator[Window] | None:
-        """All of the recording up to where it fails; None where nothing is heard in it."""
-        cut = self._options.cut.segmentation(self._recognizer.longest_window)
-        heard = presence.speech(cut.onset) if cut else presence.sound(self._cut.silence_peak)
-        return presence.from_first(self._all(source), heard)
-
-    def _all(self, source: Source) -> Iterator[Window]:
-        try:
-            cut = windows(self._measured(source), self._cut)
-            for window in report_level(cut, source.name, self._recognizer.notice):
-                yield replace(window, start=window.start + source.start)
-        except AudioError as failure:
-            if not self.seconds:
-                raise
-            self.failure = failure
-
-    def _measured(self, source: Source) -> Iterator[Floats]:
-        n = 0
-        for block in source.blocks():
-            n += len(block)
-            self.seconds = source.start + n / SAMPLE_RATE
-            yield block
-
-
 class _Asking:
     """Recordings that are asked about in one prompt; mostly one."""
 
@@ -92,7 +54,7 @@ class _Asking:
         self, recognizer: Recognizer, questions: Sequence[str], names: Sequence[str], options: AskOptions
     ) -> None:
         self._recognizer, self._questions, self._options = recognizer, questions, options
-        self._recordings = [_Heard(name, recognizer, options) for name in names]
+        self._recordings = [WholeRecording(name, recognizer, options) for name in names]
         self._heard = False
 
     def events(self) -> Iterator[AskEvent]:
@@ -121,7 +83,7 @@ class _Asking:
         yield RecordingDone(recording, seconds, failure, heard=self._heard)
 
     def _answers(
-        self, recording: Recording, found: Sequence[tuple[_Heard, Iterator[Window]]]
+        self, recording: Recording, found: Sequence[tuple[WholeRecording, Iterator[Window]]]
     ) -> Iterator[AskEvent]:
         longest = self._options.cut.windows(self._recognizer.longest_window).max_seconds
         transcriber = self._recognizer.transcriber(replace(self._options.decode, max_seconds=longest))
