@@ -28,7 +28,7 @@ FLAG_NO_SPEECH = "no_speech"
 FLAG_UNRELIABLE = "unreliable"
 """In results as written: no try at this window went well."""
 
-TROUBLE = frozenset((FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY, FLAG_THINKING))
+TROUBLE = frozenset((FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY, FLAG_THINKING, FLAG_MISFIT))
 """Flags that call for another try."""
 
 

@@ -12,6 +12,7 @@ from gemma_audio_cli.cli.common import Job
 from gemma_audio_cli.cli.devices import Microphone, print_devices
 from gemma_audio_cli.cli.messages import exit_codes
 from gemma_audio_cli.cli.options import (
+    AnswerShape,
     Input,
     Instruction,
     Model,
@@ -65,6 +66,7 @@ def live(
         str | None,
         option("--ask", metavar="QUESTION", help="Answer this about each utterance instead."),
     ] = None,
+    shape: AnswerShape = AnswerShape(),
     save: Annotated[
         str | None, option("--save", metavar="FILE", help="Keep what is heard: .flac, .wav or .ogg.")
     ] = None,
@@ -95,6 +97,9 @@ def live(
         from gemma_audio_cli.pipeline.live import LiveOptions
         from gemma_audio_cli.sound import SAMPLE_RATE
 
+        made = shape.made()
+        if made is not None and ask is None:
+            raise UsageError("--schema, --choices and --grammar are for answers; add --ask QUESTION")
         if realtime and source is None:
             raise UsageError("--realtime replays a file; name it")
         source = local_path(source) if source else source
@@ -103,6 +108,7 @@ def live(
         options = LiveOptions(
             instruction.options(job.settings, ask),
             answer=ask is not None,
+            shape=made,
             pause=pause,
             window=window,
             threshold=threshold.value(job.settings),

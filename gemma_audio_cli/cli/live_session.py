@@ -160,7 +160,9 @@ class LiveSession:
             odd = oddity(self._source.name, event)
             if odd:
                 self._job.notice(odd)
-            if not event.empty:
+            if self._options.shape is not None and not event.reliable:
+                self._job.failed()
+            if not event.empty and (event.text or self._options.shape is None):
                 out.segment(event)
                 if not self._plan.to_stdout:
                     display.line(event.text)

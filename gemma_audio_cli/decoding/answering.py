@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gemma_audio_cli.decoding.guards import judged
+from gemma_audio_cli.decoding.guards import Attempt, judged
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
+from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.engine.structs import Input
-from gemma_audio_cli.transcript import FLAG_MISFIT, Answer
+from gemma_audio_cli.transcript import FLAG_MISFIT, FLAG_REPETITION, FLAG_THINKING, FLAG_TRUNCATED, Answer
 
 Answering = Generator[str, None, tuple[Answer, tuple[int, ...]]]
 """Text as it is decoded; at the end the answer and its tokens."""
@@ -33,6 +34,16 @@ def answering(decoder: SequenceDecoder, options: DecodeOptions, sound: Sequence[
             flags |= {FLAG_MISFIT}
     answer = Answer(text, len(reply.tokens), reply.logprob, reply.complete, tuple(sorted(flags)))
     return answer, reply.tokens
+
+
+def in_shape(attempt: Attempt, shape: Shape) -> Attempt:
+    """The answer as its shape has it; one that is not whole or does not fit has no text."""
+    if not attempt.flags & {FLAG_TRUNCATED, FLAG_REPETITION, FLAG_THINKING}:
+        try:
+            return replace(attempt, text=shape.checked(attempt.text))
+        except ValueError:
+            attempt = replace(attempt, flags=attempt.flags | {FLAG_MISFIT})
+    return replace(attempt, text="")
 
 
 def _decoded(

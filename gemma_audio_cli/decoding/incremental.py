@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gemma_audio_cli.decoding.sequence import NOTHING, Reply, SequenceDecoder, decode
-from gemma_audio_cli.engine.structs import Input
+from gemma_audio_cli.engine.structs import Input, SamplerOptions
 from gemma_audio_cli.sound import SAMPLE_RATE, Floats
 
 
@@ -22,15 +22,20 @@ class Incremental:
     """Utterances, one after the other, in one sequence."""
 
     def __init__(
-        self, decoder: SequenceDecoder, budget: Callable[[float], int], *, step_tokens: int = 13
+        self,
+        decoder: SequenceDecoder,
+        budget: Callable[[float], int],
+        *,
+        step_tokens: int = 13,
+        sampler: SamplerOptions | None = None,
     ) -> None:
-        """`budget`: tokens an answer to so many seconds may have.
+        """`budget`: tokens an answer to so many seconds may have. `sampler`: greedy by default.
 
         `step_tokens`: sound is prefilled when so many tokens of 40 ms have come together: few enough that
         little is left when the speaker stops, enough that the weights are not read for a single row.
         """
         self.decoder = decoder
-        self._budget, self._step = budget, step_tokens
+        self._budget, self._step, self._sampler = budget, step_tokens, sampler
         self._audio = decoder.engine.audio()
         self._samples = self._prefilled = 0
         self._last = NOTHING
@@ -104,7 +109,9 @@ class Incremental:
     def _answer(self, stop: Callable[[], bool] | None = None, *, final: bool = False) -> Reply:
         """The answer to the sound so far, checked against the last one, then decoded on."""
         budget = self._budget(self.seconds)
-        self.decoder.begin(budget=budget, draft=self._last.tokens, thinking=self._thinking)
+        self.decoder.begin(
+            budget=budget, sampler=self._sampler, draft=self._last.tokens, thinking=self._thinking
+        )
         decode([self.decoder], stop=stop)
         reply = self.decoder.reply(self.seconds if final else None)
         if not reply.thinking or not self._thinking or (stop is not None and stop()):

@@ -9,11 +9,12 @@ fails while computing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
-from gemma_audio_cli.decoding.answering import answering
+from gemma_audio_cli.decoding.answering import answering, in_shape
 from gemma_audio_cli.decoding.conversation import Conversation, by_time
 from gemma_audio_cli.decoding.guards import judged
 from gemma_audio_cli.decoding.incremental import Incremental
@@ -96,11 +97,17 @@ class Transcriber:
         options = self.options
         budget = (lambda _seconds: options.max_tokens) if answer else options.budget
         (decoder,) = self._decoders(instruction, 1, budget(options.max_seconds))
-        return Incremental(decoder, budget, step_tokens=step_tokens)
+        sampler = options.sampler
+        if answer and options.shape is not None:
+            sampler = replace(sampler, grammar=options.shape.grammar)
+        return Incremental(decoder, budget, step_tokens=step_tokens, sampler=sampler)
 
     def segment(self, window: Window, reply: Reply, decoder: SequenceDecoder, *, again: bool) -> Segment:
         """The reply to a window as a segment. Where it went wrong and `again`, `decoder` tries once more."""
         attempt = judged(reply, self.options.guards)
+        shape = self.options.shape
+        if shape is not None:  # what is not whole, or does not fit, is no answer
+            return Result(None, window, in_shape(attempt, shape)).segment
         if attempt.good or not again or not self.options.guards.tries_again:
             return Result(None, window, attempt).segment
         return Scheduler([decoder], self.options).retry(window, attempt).segment

@@ -15,6 +15,7 @@ from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue
 from gemma_audio_cli.audio.capture.stream import LiveSource
 from gemma_audio_cli.audio.segment.utterances import Utterances, all_speech, live_cut
 from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.errors import InputError, UsageError
 from gemma_audio_cli.pipeline.events import ListeningStarted, LiveEvent, RecordingDone, RecordingStarted
 from gemma_audio_cli.pipeline.listener import Listener, ListenOptions
@@ -30,6 +31,8 @@ class LiveOptions:
     instruction: InstructionOptions = field(default_factory=InstructionOptions)
     answer: bool = False
     """The instruction is a question; it is answered about each utterance."""
+    shape: Shape | None = None
+    """What an answer must look like."""
     pause: float = 0.6
     """Seconds of silence that end an utterance."""
     window: float | None = None
@@ -62,7 +65,7 @@ class LiveTranscription:
         except ValueError as error:
             raise UsageError(f"--pause, --window: {error}") from None
         self._listen = ListenOptions(answer=options.answer, partials=not options.answer)
-        self._instruction = options.instruction
+        self._instruction, self._shape = options.instruction, options.shape
         self._ingest = AudioIngest(
             source.blocks(), Utterances(cut, all_speech if gate else None), speech_queue, taps=taps, gate=gate
         )
@@ -107,8 +110,9 @@ class LiveTranscription:
             self._source.name, language=self._instruction.language_name, model=self._recognizer.model_name
         )
         yield RecordingStarted(recording)
-        transcriber = self._recognizer.transcriber(DecodeOptions(slots=1, max_seconds=self._window))
-        listener = Listener(transcriber, self._instruction.text(), self._listen)
+        decode = DecodeOptions(slots=1, max_seconds=self._window, shape=self._shape)
+        instruction = self._instruction.text() + (self._shape.hint if self._shape else "")
+        listener = Listener(self._recognizer.transcriber(decode), instruction, self._listen)
         yield ListeningStarted(recording)
         failure, heard = None, False
         try:

@@ -148,3 +148,15 @@ def test_a_shape_that_makes_no_sense_is_one_line(cli, tmp_path, options, word):
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
     assert word in done.err
+
+
+def test_live_answers_have_a_shape_too(cli):
+    live = ("live", "-q", "-m", "demo", SAMPLE)
+    assert cli(*live, "--ask", FIRST, "--choices", "7,4").out == "4\n"
+    assert cli(*live, "--ask", FIRST, "--schema", '{"enum": [4, 7]}').out == "4\n"
+    # An answer of 512 tokens at most cannot hold so much.
+    cut = cli(*live, "--ask", FIRST, "--schema", '{"type": "string", "minLength": 999}')
+    assert (cut.code, cut.out) == (1, "")
+    alone = cli(*live, "--choices", "7,4")
+    assert (alone.code, alone.out) == (2, "")
+    assert "add --ask" in alone.err
