@@ -1,7 +1,6 @@
-// Products and row functions of our own against sums in double: packed quants, BF16, soft-cap, GELU.
+// Products and row functions of our own against sums in double: BF16, soft-cap, GELU. Quantised ones: test_quants.cpp.
 #include "core/backend.h"
 #include "cpu/audio_kernels.h"
-#include "cpu/quant_kernels.h"
 #include "testing.h"
 #include "text/text_ops.h"
 
@@ -21,100 +20,6 @@ std::vector<float> normal(size_t n, float scale = 1.0f) {
         value = distribution(random_source);
     }
     return values;
-}
-
-// ---- quants --------------------------------------------------------------------------------------------------------
-
-struct Quantised {
-    std::vector<int8_t> quants;
-    std::vector<float> scales;
-    std::vector<int32_t> zero_points;
-    ga::QuantRows rows;
-};
-
-Quantised quantise(const std::vector<float> & x, int64_t n_in) {
-    Quantised q;
-    q.quants.resize(x.size());
-    q.scales.resize(x.size() / ga::kQuantBlock);
-    q.zero_points.resize(q.scales.size());
-    for (int64_t at = 0; at < (int64_t)x.size(); at += n_in) {
-        ga::quant_kernels()->quantise(x.data() + at, n_in, q.quants.data() + at, q.scales.data() + at / ga::kQuantBlock,
-                                      q.zero_points.data() + at / ga::kQuantBlock);
-    }
-    q.rows = {n_in, q.quants.data(), q.scales.data(), q.zero_points.data()};
-    return q;
-}
-
-void test_quantise() {
-    std::vector<float> x = normal(4 * 64, 3.0f);
-    std::fill(x.begin(), x.begin() + 32, 0.0f);
-    const Quantised q = quantise(x, 64);
-    for (size_t i = 0; i < x.size(); i++) {
-        const float scale = q.scales[i / 32];
-        CHECK(std::fabs(x[i] - scale * q.quants[i]) <= 0.57f * scale, "%zu: %g is %d x %g", i, x[i], q.quants[i],
-              scale);
-    }
-    for (size_t block = 0; block < q.scales.size(); block++) {
-        int sum = 0, largest = 0;
-        for (size_t i = 32 * block; i < 32 * block + 32; i++) {
-            sum += q.quants[i];
-            largest = std::max(largest, std::abs((int)q.quants[i]));
-        }
-        CHECK(q.zero_points[block] == -8 * sum, "block %zu: %d, not %d", block, q.zero_points[block], -8 * sum);
-        CHECK(largest == (block == 0 ? 0 : 127), "block %zu: largest %d", block, largest);
-    }
-    for (const float bad : {NAN, INFINITY, -INFINITY}) {
-        x[70] = bad;
-        CHECK(!std::isfinite(quantise(x, 64).scales[2]), "%g passed for a number", bad);
-    }
-}
-
-void test_packed_products(ggml_type type) {
-    for (const auto & [n_in, n_out] : {std::pair<int64_t, int64_t>(32, 16), {64, 32}, {1536, 48}, {416, 80}}) {
-        CHECK(ga::can_multiply_quants(type, n_in, n_out), "%d x %d", (int)n_in, (int)n_out);
-        const std::vector<float> weights = normal((size_t)(n_in * n_out));
-        std::vector<uint8_t> file(ggml_row_size(type, n_in) * (size_t)n_out), packed(file.size());
-        ggml_quantize_chunk(type, weights.data(), file.data(), 0, n_out, n_in, nullptr);
-        const int64_t groups = n_out / ga::kQuantOutputs, first = groups / 2;
-        if (type == GGML_TYPE_Q4_0) { // in two pieces: places do not depend on how the work is cut
-            ga::quant_kernels()->pack(file.data(), n_in, n_out, first, groups - first, packed.data());
-            ga::quant_kernels()->pack(file.data(), n_in, n_out, 0, first, packed.data());
-        } else {
-            packed = file;
-        }
-        std::vector<float> known((size_t)(n_in * n_out));
-        ggml_get_type_traits(type)->to_float(file.data(), known.data(), n_in * n_out);
-
-        const int64_t most = 27;
-        const Quantised x = quantise(normal((size_t)(most * n_in)), n_in);
-        std::vector<float> alone((size_t)(most * n_out));
-        for (int64_t n_rows = 1; n_rows <= most; n_rows++) {
-            std::vector<float> out((size_t)(n_rows * n_out), NAN);
-            ga::quant_kernels()->multiply(type, packed.data(), n_out, x.rows, n_rows, 0, 1, out.data());
-            ga::quant_kernels()->multiply(type, packed.data(), n_out, x.rows, n_rows, 1, groups - 1, out.data());
-            for (int64_t row = 0; row < n_rows; row++) {
-                for (int64_t o = 0; o < n_out; o++) {
-                    double sum = 0, size = 0;
-                    for (int64_t i = 0; i < n_in; i++) {
-                        const size_t at = (size_t)(row * n_in + i);
-                        const double term = (double)known[(size_t)(o * n_in + i)] * x.quants[at] * x.scales[at / 32];
-                        sum += term;
-                        size += std::fabs(term);
-                    }
-                    const float found = out[(size_t)(row * n_out + o)];
-                    CHECK(std::fabs(found - sum) <= 1e-6 * size, "%s %d x %d, row %d of %d, output %d: %g, not %g",
-                          ggml_type_name(type), (int)n_in, (int)n_out, (int)row, (int)n_rows, (int)o, found, sum);
-                }
-            }
-            // Whatever stands beside a row, its sums are the same bits; Q8_0 has another order for few rows.
-            std::copy(out.end() - n_out, out.end(), alone.begin() + (n_rows - 1) * n_out);
-            const int64_t like = type == GGML_TYPE_Q8_0 && n_rows > 16 ? 16 * n_out : 0;
-            CHECK(std::equal(out.begin() + like, out.end(), alone.begin() + like), "%d rows are not %d and one more",
-                  (int)n_rows, (int)n_rows - 1);
-        }
-    }
-    CHECK(!ga::can_multiply_quants(type, 32, 24), "half a group of outputs");
-    CHECK(!ga::can_multiply_quants(GGML_TYPE_Q6_K, 256, 16), "a type nobody packs");
 }
 
 // ---- BF16 ----------------------------------------------------------------------------------------------------------
@@ -226,13 +131,6 @@ void test_text_ops() {
 } // namespace
 
 int main() {
-    if (ga::quant_kernels()) {
-        test_quantise();
-        test_packed_products(GGML_TYPE_Q4_0);
-        test_packed_products(GGML_TYPE_Q8_0);
-    } else {
-        std::printf("not tested: packed quants, which this processor has no instructions for\n");
-    }
     if (ga::audio_kernels() && ga::audio_kernels()->matmul_bf16) {
         test_bf16_products();
     } else {

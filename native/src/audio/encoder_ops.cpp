@@ -8,11 +8,7 @@
 namespace ga {
 
 EncoderOps::EncoderOps(const AudioModel & model, GraphRunner & runner)
-    : model_(model), runner_(runner), ctx_(runner.ctx()), nodes_(runner.ctx()) {
-    if (const QuantKernels * kernels = quant_kernels()) {
-        quants_.emplace(nodes_, *kernels);
-    }
-}
+    : model_(model), runner_(runner), ctx_(runner.ctx()), nodes_(runner.ctx()), quants_(nodes_) {}
 
 ggml_tensor * EncoderOps::clamp(ggml_tensor * x, float min, float max) {
     return std::isinf(min) && std::isinf(max) ? x : ggml_clamp(ctx_, x, min, max);
@@ -23,7 +19,7 @@ ggml_tensor * EncoderOps::multiply(ggml_tensor * weight, ggml_tensor * x, const 
         x = ggml_clamp(ctx_, x, -65504.0f, 65504.0f); // ggml rounds it to F16, where larger values are infinite
     }
     ggml_tensor * result =
-        for_quant_ops(weight) ? quants_->multiply(weight, x) : runner_.multiply(weight, x, GGML_PREC_F32);
+        for_quant_ops(weight) ? quants_.multiply(weight, x) : runner_.multiply(weight, x, GGML_PREC_F32);
     if (after.bias) {
         result = ggml_add(ctx_, result, after.bias);
     }

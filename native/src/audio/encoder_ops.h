@@ -69,7 +69,7 @@ class EncoderOps {
     WorkNodes nodes_;
 
   private:
-    std::optional<QuantOps> quants_;
+    QuantOps quants_;
 };
 
 // The better way for this machine and device. parts and layout must live until the graph has run. plain: ggml's operations.

@@ -1,5 +1,6 @@
 #include "core/weights.h"
 
+#include "cpu/quant_layout.h"
 #include "cpu/quant_ops.h"
 
 #include <algorithm>
@@ -125,10 +126,9 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
     ggml_backend_buffer_type_t buft = place_->default_buft;
     if (use == Use::Elementwise) {
         type = GGML_TYPE_F32;
-    } else if (place_->packs && quant_kernels() && info.n_rows() == info.ne[1] &&
-               can_multiply_quants(type, info.ne[0], n_rows)) {
+    } else if (place_->packs && info.n_rows() == info.ne[1] && quant_products().takes(type, info.ne[0], n_rows)) {
         ours = true;
-        item.packed = type == GGML_TYPE_Q4_0;
+        item.packed = is_packed_type(type);
     } else {
         if (type == GGML_TYPE_BF16) {
             type = bf16_as_;
@@ -234,7 +234,7 @@ void WeightSet::pack(const Item & item, const uint8_t * data) {
     const int64_t n_threads = std::min<int64_t>(backend_.n_threads(), 1 + n_groups / kGroupsPerThread);
     const auto part = [&](int64_t thread) {
         const int64_t first = n_groups * thread / n_threads, end = n_groups * (thread + 1) / n_threads;
-        quant_kernels()->pack(data, info.ne[0], item.n_rows, first, end - first, item.tensor->data);
+        pack_quants(info.type, data, info.ne[0], item.n_rows, first, end - first, item.tensor->data);
     };
     std::vector<std::thread> others;
     others.reserve((size_t)n_threads);

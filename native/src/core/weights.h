@@ -77,7 +77,7 @@ class WeightSet {
         int64_t n_rows = 0;
         std::vector<float> constant;
         bool mapped = false;
-        bool packed = false; // for quant_kernels.h
+        bool packed = false; // as quant_layout.h says
     };
     struct Place {
         ggml_context * ctx = nullptr;

@@ -1,8 +1,8 @@
-// Products of Q4_0 and Q8_0 matrices as graph nodes; see quant_kernels.h.
+// Products of quantised matrices as graph nodes; see quant_kernels.h.
 #pragma once
 
 #include "core/graph_nodes.h"
-#include "cpu/quant_kernels.h"
+#include "cpu/quant_products.h"
 
 namespace ga {
 
@@ -13,7 +13,8 @@ bool for_quant_ops(const ggml_tensor * weight);
 class QuantOps {
   public:
     // nodes must live until the graph has run.
-    QuantOps(WorkNodes & nodes, const QuantKernels & kernels) : nodes_(nodes), kernels_(kernels) {}
+    explicit QuantOps(WorkNodes & nodes, const QuantProducts & products = quant_products())
+        : nodes_(nodes), products_(products) {}
 
     // As ggml_mul_mat. weight: marked [n_in, n_out]; x: contiguous f32 [n_in, ...]
     ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
@@ -23,7 +24,7 @@ class QuantOps {
     ggml_tensor * quantised(ggml_tensor * x);
 
     WorkNodes & nodes_;
-    const QuantKernels & kernels_;
+    const QuantProducts & products_;
     ggml_tensor * quantised_of_ = nullptr;
     ggml_tensor * quantised_ = nullptr;
 };

@@ -226,9 +226,7 @@ ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor
 void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & logits) {
     ggml_context * ctx = runner_.begin();
     nodes_.emplace(ctx);
-    if (const QuantKernels * kernels = quant_kernels()) {
-        quants_.emplace(*nodes_, *kernels);
-    }
+    quants_.emplace(*nodes_);
     int n_rows = 0, n_wanted = 0;
     std::vector<int32_t> wanted;
     for (const Span & span : spans) {

@@ -73,7 +73,7 @@ class TextDecoder {
     bool skip_rows_;
     GraphRunner runner_;
     std::optional<WorkNodes> nodes_; // of the present graph
-    std::optional<QuantOps> quants_; // none where the CPU has no kernels of ours
+    std::optional<QuantOps> quants_;
 };
 
 } // namespace ga

@@ -1,27 +1,10 @@
-#include "cpu/quant_kernels.h"
-
+// Products of Q4_0 and Q8_0 matrices for AVX-512 processors with the VNNI dot product; see quant_kernels.h.
 #include "cpu/cpu_target.h"
 
 GA_EXCUSE_AVX512_HEADERS
 
-#include <cstring>
-
-namespace ga {
-
-namespace {
-
-// ggml's blocks: an f16 scale, then the quants of 32 inputs. Q4_0: the low halves of 16 bytes, then the high ones, each less 8.
-constexpr int64_t kScaleBytes = 2;
-constexpr int64_t kMaxInputs = 1 << 16;
-
-} // namespace
-
-bool can_multiply_quants(ggml_type type, int64_t n_in, int64_t n_out) {
-    const bool known = type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q8_0;
-    return known && n_in <= kMaxInputs && n_in % kQuantBlock == 0 && n_out % kQuantOutputs == 0;
-}
-
-} // namespace ga
+#include "cpu/quant_kernels.h"
+#include "cpu/quant_layout.h"
 
 #if GA_X86
 
@@ -33,12 +16,9 @@ namespace {
 #include "cpu/tile_rows.h"
 
 constexpr int kTileRows = 12; // 12 rows' sums, 8 registers of weights and what is in the making
-// Rows of x, up to which they meet a Q8_0 matrix as it is: reading it is what takes time then, packing would take more. The two
-// ways sum in another order.
-constexpr int64_t kFewRows = 16;
-constexpr float kLeastHalf = 6.104e-5f, kMostHalf = 65504.0f; // whole precision in 16 bits
-constexpr int kAbreast = 4;                                   // rows that are worked on side by side
-constexpr int kParts = 8;                                     // of a block: 4 inputs each
+constexpr int64_t kScaleBytes = 2;
+constexpr int kAbreast = 4; // rows that are worked on side by side
+constexpr int kParts = 8;   // of a block: 4 inputs each
 
 // The 8 parts of a block for 16 outputs, as unsigned bytes.
 template <ggml_type kType> inline void load_block(const uint8_t * quants, __m512i * w) {
@@ -62,9 +42,8 @@ inline void tile(const uint8_t * quants, const uint8_t * scales, int64_t n_out, 
                  float * out) {
     constexpr int64_t n_bytes = kType == GGML_TYPE_Q4_0 ? 256 : 512; // of a block of 16 outputs
     const int64_t n_blocks = x.n_in / kQuantBlock;
-    const int8_t * q = x.quants + row * x.n_in;
-    const float * d = x.scales + row * n_blocks;
-    const int32_t * offset = x.zero_points + row * n_blocks;
+    const int8_t * q = x.quants + row * x.stride;
+    const QuantBlock * of_x = x.blocks + row * n_blocks;
     __m512 sum[kRows];
     for (int i = 0; i < kRows; i++) {
         sum[i] = _mm512_setzero_ps();
@@ -86,7 +65,7 @@ inline void tile(const uint8_t * quants, const uint8_t * scales, int64_t n_out, 
             __m512i dot[kAbreast];
 #pragma GCC unroll 4
             for (int j = 0; j < n; j++) {
-                const int32_t start = offset[(i + j) * n_blocks + block];
+                const int32_t start = of_x[(i + j) * n_blocks + block].zero_point;
                 dot[j] = _mm512_set1_epi32(kType == GGML_TYPE_Q4_0 ? start : 16 * start); // 8 or 128 too much
             }
 #pragma GCC unroll 8
@@ -94,13 +73,13 @@ inline void tile(const uint8_t * quants, const uint8_t * scales, int64_t n_out, 
 #pragma GCC unroll 4
                 for (int j = 0; j < n; j++) {
                     int32_t inputs;
-                    __builtin_memcpy(&inputs, q + (i + j) * x.n_in + block * kQuantBlock + 4 * part, sizeof(inputs));
+                    __builtin_memcpy(&inputs, q + (i + j) * x.stride + block * kQuantBlock + 4 * part, sizeof(inputs));
                     dot[j] = _mm512_dpbusd_epi32(dot[j], w[part], _mm512_set1_epi32(inputs));
                 }
             }
 #pragma GCC unroll 4
             for (int j = 0; j < n; j++) {
-                const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(d[(i + j) * n_blocks + block]));
+                const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(of_x[(i + j) * n_blocks + block].scale));
                 sum[i + j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[j]), factor, sum[i + j]);
             }
         }
@@ -147,12 +126,13 @@ inline void dot_q8(const uint8_t * weights, const QuantRows & x, int64_t row, in
         _mm_prefetch(reinterpret_cast<const char *>(at + ahead), _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int i = 0; i < kRows; i++) {
-            const int64_t place = (row + i) * n_blocks + block;
-            const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(x.quants + place * kQuantBlock));
+            const QuantBlock & of_x = x.blocks[(row + i) * n_blocks + block];
+            const int8_t * from = x.quants + (row + i) * x.stride + block * kQuantBlock;
+            const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from));
             const __m256i start =
-                _mm256_zextsi128_si256(_mm_cvtsi32_si128(16 * x.zero_points[place])); // the 128, in one lane
+                _mm256_zextsi128_si256(_mm_cvtsi32_si128(16 * of_x.zero_point)); // the 128, in one lane
             const __m256 dot = _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(start, w, q));
-            sum[i][which] = _mm256_fmadd_ps(dot, _mm256_set1_ps(scale * x.scales[place]), sum[i][which]);
+            sum[i][which] = _mm256_fmadd_ps(dot, _mm256_set1_ps(scale * of_x.scale), sum[i][which]);
         }
     };
     int64_t block = 0;
@@ -172,12 +152,12 @@ inline void dot_q8(const uint8_t * weights, const QuantRows & x, int64_t row, in
 }
 
 // 16 rows of a file's matrix, n_blocks blocks each: quants side by side, 4 inputs of each row after the other, and scales.
-template <ggml_type kType>
-inline void pack_group(const uint8_t * from, int64_t n_blocks, uint8_t * quants, uint8_t * scales) {
-    constexpr int64_t n_bytes = kType == GGML_TYPE_Q4_0 ? kQuantBlock / 2 : kQuantBlock, stride = n_bytes + kScaleBytes;
+// As pack_quant_group, but quicker, and quants are unsigned: 128 more.
+inline void pack_group_q8(const uint8_t * from, int64_t n_blocks, uint8_t * quants, uint8_t * scales) {
+    constexpr int64_t n_bytes = kQuantBlock, stride = n_bytes + kScaleBytes;
     const __m512i row = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const __m512i offset = _mm512_mullo_epi32(row, _mm512_set1_epi32(static_cast<int>(n_blocks * stride)));
-    const __m512i flip = _mm512_set1_epi32(kType == GGML_TYPE_Q8_0 ? static_cast<int>(0x80808080) : 0); // 128 more
+    const __m512i flip = _mm512_set1_epi32(static_cast<int>(0x80808080));
     for (int64_t block = 0; block < n_blocks; block++, from += stride) {
         uint8_t * to = quants + block * n_bytes * kQuantOutputs;
         for (int64_t i = 0; i < n_bytes; i += 4) { // 4 inputs of 16 outputs
@@ -191,13 +171,13 @@ inline void pack_group(const uint8_t * from, int64_t n_blocks, uint8_t * quants,
 
 void multiply_q8(const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
                  float * out) {
-    alignas(64) static thread_local uint8_t quants[kMaxInputs * kQuantOutputs];
-    alignas(64) static thread_local uint8_t scales[kMaxInputs / kQuantBlock * kQuantOutputs * kScaleBytes];
+    alignas(64) static thread_local uint8_t quants[kMaxQuantInputs * kQuantOutputs];
+    alignas(64) static thread_local uint8_t scales[kMaxQuantInputs / kQuantBlock * kQuantOutputs * kScaleBytes];
     const int64_t n_blocks = x.n_in / kQuantBlock, stride = n_blocks * (kQuantBlock + kScaleBytes);
     for (int64_t group = first; group < first + n; group++) {
         const uint8_t * weights = static_cast<const uint8_t *>(matrix) + group * kQuantOutputs * stride;
         float * to = out + group * kQuantOutputs;
-        if (n_rows <= kFewRows) {
+        if (n_rows <= kFewQuantRows) {
             for (int64_t o = 0; o < kQuantOutputs; o++) {
                 for (int64_t row = 0; row < n_rows; row += kAbreast) {
                     const int rows = n_rows - row < kAbreast ? static_cast<int>(n_rows - row) : kAbreast;
@@ -207,7 +187,7 @@ void multiply_q8(const void * matrix, int64_t n_out, const QuantRows & x, int64_
             }
             continue;
         }
-        pack_group<GGML_TYPE_Q8_0>(weights, n_blocks, quants, scales);
+        pack_group_q8(weights, n_blocks, quants, scales);
         for (int64_t row = 0; row < n_rows; row += kTileRows) {
             const int rows = n_rows - row < kTileRows ? static_cast<int>(n_rows - row) : kTileRows;
             with_rows<kTileRows>(
@@ -216,60 +196,16 @@ void multiply_q8(const void * matrix, int64_t n_out, const QuantRows & x, int64_
     }
 }
 
-void multiply(ggml_type type, const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first,
-              int64_t n, float * out) {
-    if (type == GGML_TYPE_Q4_0) {
-        multiply_q4(matrix, n_out, x, n_rows, first, n, out);
-    } else {
-        multiply_q8(matrix, n_out, x, n_rows, first, n, out);
-    }
-}
-
-void pack(const void * rows, int64_t n_in, int64_t n_out, int64_t first, int64_t n, void * packed) {
-    constexpr int64_t n_bytes = kQuantBlock / 2;
-    const int64_t n_blocks = n_in / kQuantBlock;
-    auto * quants = static_cast<uint8_t *>(packed);
-    auto * scales = quants + n_out * n_blocks * n_bytes;
-    for (int64_t group = first; group < first + n; group++) {
-        const int64_t at = group * kQuantOutputs * n_blocks;
-        pack_group<GGML_TYPE_Q4_0>(static_cast<const uint8_t *>(rows) + at * (n_bytes + kScaleBytes), n_blocks,
-                                   quants + at * n_bytes, scales + at * kScaleBytes);
-    }
-}
-
-// The largest magnitude of a block becomes 127. What is no finite number makes the block's scale none.
-void quantise(const float * x, int64_t n_in, int8_t * quants, float * scales, int32_t * zero_points) {
-    const __m512i sign = _mm512_set1_epi32(0x7fffffff);
-    for (int64_t block = 0; block < n_in / kQuantBlock; block++) {
-        const __m512 a = _mm512_loadu_ps(x + block * kQuantBlock), b = _mm512_loadu_ps(x + block * kQuantBlock + 16);
-        const __m512i size_a = _mm512_and_si512(_mm512_castps_si512(a), sign);
-        const __m512i size_b = _mm512_and_si512(_mm512_castps_si512(b), sign);
-        // As integers, magnitudes have the same order, and what is no number is the largest.
-        const uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(size_a, size_b));
-        float largest;
-        __builtin_memcpy(&largest, &bits, sizeof(largest));
-        const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 127.0f / largest : 0.0f);
-        const __m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, inverse));
-        const __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, inverse));
-        const __m128i bytes_a = _mm512_cvtsepi32_epi8(qa), bytes_b = _mm512_cvtsepi32_epi8(qb);
-        _mm_storeu_si128(reinterpret_cast<__m128i *>(quants + block * kQuantBlock), bytes_a);
-        _mm_storeu_si128(reinterpret_cast<__m128i *>(quants + block * kQuantBlock + 16), bytes_b);
-        const __m512i sum = _mm512_add_epi32(_mm512_cvtepi8_epi32(bytes_a), _mm512_cvtepi8_epi32(bytes_b));
-        zero_points[block] = -8 * _mm512_reduce_add_epi32(sum);
-        // ggml keeps this scale in 16 bits. So do we, where it fits: the same products then, but for the order of their sums.
-        const float scale = largest / 127.0f;
-        const float half = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), _MM_FROUND_TO_NEAREST_INT)));
-        scales[block] = half >= kLeastHalf && half <= kMostHalf ? half : scale;
-    }
-}
-
 } // namespace
 
-const QuantKernels * quant_kernels() {
-    static const bool present = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-                                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    static const QuantKernels kernels = {quantise, pack, multiply};
-    return present ? &kernels : nullptr;
+const QuantClass & quant_avx512() {
+    static const QuantClass avx512 = {"avx512",
+                                      __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+                                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                                          __builtin_cpu_supports("avx2"),
+                                      nullptr, // AVX2's does as well
+                                      {{GGML_TYPE_Q4_0, multiply_q4}, {GGML_TYPE_Q8_0, multiply_q8}}};
+    return avx512;
 }
 
 } // namespace ga
@@ -280,8 +216,9 @@ GA_TARGET_END
 
 namespace ga {
 
-const QuantKernels * quant_kernels() {
-    return nullptr;
+const QuantClass & quant_avx512() {
+    static const QuantClass none = {"avx512", false, nullptr, {}};
+    return none;
 }
 
 } // namespace ga

@@ -1,0 +1,286 @@
+// Products of quantised matrices for AVX2; see quant_kernels.h.
+#include "cpu/cpu_target.h"
+#include "cpu/quant_kernels.h"
+#include "cpu/quant_layout.h"
+
+#if GA_X86
+
+GA_TARGET_BEGIN("avx2,fma,f16c")
+
+namespace ga {
+namespace {
+
+#include "cpu/quant_avx2_blocks.h"
+
+constexpr int64_t kTileRows = 16; // rows that a block of weights meets once it is in registers
+constexpr int64_t kHalves = 2;    // of a group: 8 outputs a register
+
+inline __m256i broadcast(const void * p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, sizeof(four));
+    return _mm256_set1_epi32(four);
+}
+
+// Keeps a sum where it is: the compiler would add in another order that needs more registers than there are.
+inline void settle(__m256i & sum) {
+    __asm__("" : "+x"(sum));
+}
+
+// Sums of 16 bits, pairs of inputs each, over parts [kFirst, kFirst + kCount).
+template <int kFirst, int kCount> inline __m256i dot_unsigned(const __m256i * w, const int8_t * q, __m256i sum) {
+#pragma GCC unroll 8
+    for (int i = kFirst; i < kFirst + kCount; i++) {
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[i], broadcast(q + 4 * i)));
+        settle(sum);
+    }
+    return sum;
+}
+
+// 8 outputs' dot products with a block of a row, times their factors.
+template <ggml_type kType> inline __m256i dot(const BlockRegisters & block, const int8_t * q, const QuantBlock & x) {
+    if constexpr (kSigned<kType>) {
+        __m256i sum = _mm256_setzero_si256();
+#pragma GCC unroll 8
+        for (int i = 0; i < kParts; i++) {
+            const __m256i moved = _mm256_sign_epi8(broadcast(q + 4 * i), block.w[i]); // |w| * (x with the sign of w)
+            const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(block.w[i]), moved);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, block.factor[0]));
+        }
+        return sum;
+    } else if constexpr (kInHalves<kType>) {
+        // Q6_K's quants are 32 too large; wrapping around in 16 bits, sums that start at -32 sums of x end right.
+        constexpr bool kLess = kType == GGML_TYPE_Q6_K;
+        const __m256i zero = _mm256_setzero_si256();
+        const __m256i a = dot_unsigned<0, 4>(block.w, q, kLess ? broadcast(&x.pairs[0]) : zero);
+        const __m256i b = dot_unsigned<4, 4>(block.w, q, kLess ? broadcast(&x.pairs[1]) : zero);
+        return _mm256_add_epi32(_mm256_madd_epi16(a, block.factor[0]), _mm256_madd_epi16(b, block.factor[1]));
+    } else {
+        const __m256i first = _mm256_maddubs_epi16(block.w[0], broadcast(q));
+        const __m256i sum = _mm256_madd_epi16(dot_unsigned<1, kParts - 1>(block.w, q, first), block.factor[0]);
+        return kType == GGML_TYPE_Q4_0 ? _mm256_add_epi32(sum, broadcast(&x.zero_point)) : sum;
+    }
+}
+
+// Rows [row, row + n_rows), kTileRows at most, times a group. kOne: n_rows is 1. An output is summed in the same order for any
+// number of rows.
+template <ggml_type kType, bool kOne>
+inline void tile(const QuantGroup & group, int64_t n_out, const QuantRows & x, int64_t row, int64_t n_rows,
+                 float * out) {
+    constexpr QuantLayout layout = quant_layout(kType);
+    constexpr int64_t per_unit = layout.unit / kQuantBlock;
+    const int64_t n_blocks = x.n_in / kQuantBlock;
+    __m256 sum[kOne ? 1 : kTileRows][kHalves];
+    for (int64_t i = 0; i < (kOne ? 1 : n_rows); i++) {
+        sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+    }
+    for (int64_t b = 0; b < n_blocks; b++) {
+        const uint8_t * quants = group.quants + b * layout.block_bytes;
+        const uint8_t * scales = group.scales + b / per_unit * layout.scale_bytes;
+#pragma GCC unroll 2
+        for (int64_t half = 0; half < kHalves; half++) {
+            BlockRegisters block;
+            load_quants<kType>(quants + 32 * half, block);
+            load_scales<kType>(scales, b % per_unit, 8 * half, block);
+            const int8_t * q = x.quants + row * x.stride + b * kQuantBlock;
+            const QuantBlock * of_x = x.blocks + row * n_blocks + b;
+            for (int64_t i = 0; i < (kOne ? 1 : n_rows); i++) {
+                const __m256 total = _mm256_cvtepi32_ps(dot<kType>(block, q, *of_x));
+                const __m256 scale = _mm256_mul_ps(block.scale, _mm256_broadcast_ss(&of_x->scale));
+                __m256 & to = sum[i][half];
+                to = _mm256_fmadd_ps(total, scale, to);
+                if constexpr (kHasMin<kType>) {
+                    to = _mm256_fnmadd_ps(block.min, _mm256_broadcast_ss(&of_x->sum), to);
+                }
+                q += x.stride;
+                of_x += n_blocks;
+            }
+        }
+    }
+    for (int64_t i = 0; i < (kOne ? 1 : n_rows); i++) {
+        _mm256_storeu_ps(out + (row + i) * n_out, sum[i][0]);
+        _mm256_storeu_ps(out + (row + i) * n_out + 8, sum[i][1]);
+    }
+}
+
+template <ggml_type kType>
+void multiply_group(const QuantGroup & group, int64_t n_out, const QuantRows & x, int64_t row, int64_t n_rows,
+                    float * out) {
+    if (n_rows == 1) {
+        tile<kType, true>(group, n_out, x, row, 1, out);
+    } else {
+        tile<kType, false>(group, n_out, x, row, n_rows, out);
+    }
+}
+
+template <ggml_type kType>
+void multiply_packed(const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
+                     float * out) {
+    for (int64_t row = 0; row < n_rows; row += kTileRows) {
+        const int64_t rows = n_rows - row < kTileRows ? n_rows - row : kTileRows;
+        for (int64_t group = first; group < first + n; group++) {
+            multiply_group<kType>(quant_group(kType, packed, x.n_in, n_out, group), n_out, x, row, rows,
+                                  out + group * kQuantOutputs);
+        }
+    }
+}
+
+// ---- Q8_0 as it is in the file -------------------------------------------------------------------------------------
+
+// kRows rows times an output of a file's matrix: one stream of memory. The inputs of a block lie in the lanes of a register, and
+// what the lanes hold is added up at the end.
+template <int kRows>
+inline void dot_q8(const uint8_t * weights, const QuantRows & x, int64_t row, int64_t n_out, float * out) {
+    constexpr int64_t stride = kQuantBlock + 2;
+    const int64_t n_blocks = x.n_in / kQuantBlock;
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256 sum[kRows];
+    for (int i = 0; i < kRows; i++) {
+        sum[i] = _mm256_setzero_ps();
+    }
+    for (int64_t b = 0; b < n_blocks; b++) {
+        const uint8_t * at = weights + b * stride;
+        uint16_t half;
+        __builtin_memcpy(&half, at, sizeof(half));
+        const float scale = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half)));
+        const __m256i w = load_bytes(at + 2), size = _mm256_abs_epi8(w);
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; i++) {
+            const auto * q = reinterpret_cast<const uint8_t *>(x.quants + (row + i) * x.stride + b * kQuantBlock);
+            const __m256i moved = _mm256_sign_epi8(load_bytes(q), w);
+            const __m256i total = _mm256_madd_epi16(_mm256_maddubs_epi16(size, moved), ones);
+            const __m256 factor = _mm256_set1_ps(scale * x.blocks[(row + i) * n_blocks + b].scale);
+            sum[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), factor, sum[i]);
+        }
+    }
+    for (int i = 0; i < kRows; i++) {
+        __m128 s = _mm_add_ps(_mm256_castps256_ps128(sum[i]), _mm256_extractf128_ps(sum[i], 1));
+        s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+        out[(row + i) * n_out] = _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+    }
+}
+
+void few_q8(const uint8_t * weights, int64_t n_out, const QuantRows & x, int64_t n_rows, float * out) {
+    constexpr int64_t abreast = 4;
+    const int64_t stride = x.n_in / kQuantBlock * (kQuantBlock + 2);
+    for (int64_t o = 0; o < kQuantOutputs; o++, weights += stride, out++) {
+        int64_t row = 0;
+        for (; row + abreast <= n_rows; row += abreast) {
+            dot_q8<abreast>(weights, x, row, n_out, out);
+        }
+        if (n_rows - row >= 2) {
+            dot_q8<2>(weights, x, row, n_out, out);
+            row += 2;
+        }
+        if (row < n_rows) {
+            dot_q8<1>(weights, x, row, n_out, out);
+        }
+    }
+}
+
+// Few rows meet the matrix as it is: reading it is what takes time then. For more, 16 outputs at a time are packed.
+void multiply_q8(const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
+                 float * out) {
+    alignas(64) static thread_local uint8_t quants[kMaxQuantInputs * kQuantOutputs];
+    alignas(64) static thread_local uint8_t scales[kMaxQuantInputs / kQuantBlock * kQuantOutputs * 2];
+    const int64_t group_bytes = x.n_in / kQuantBlock * (kQuantBlock + 2) * kQuantOutputs;
+    for (int64_t group = first; group < first + n; group++) {
+        const uint8_t * weights = static_cast<const uint8_t *>(matrix) + group * group_bytes;
+        float * to = out + group * kQuantOutputs;
+        if (n_rows <= kFewQuantRows) {
+            few_q8(weights, n_out, x, n_rows, to);
+            continue;
+        }
+        pack_quant_group(GGML_TYPE_Q8_0, weights, x.n_in, quants, scales);
+        for (int64_t row = 0; row < n_rows; row += kTileRows) {
+            const int64_t rows = n_rows - row < kTileRows ? n_rows - row : kTileRows;
+            multiply_group<GGML_TYPE_Q8_0>({quants, scales}, n_out, x, row, rows, to);
+        }
+    }
+}
+
+// ---- rows of x ---------------------------------------------------------------------------------------------------
+
+inline uint32_t largest_of(__m256i sizes) {
+    __m128i m = _mm_max_epu32(_mm256_castsi256_si128(sizes), _mm256_extracti128_si256(sizes, 1));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1));
+    return static_cast<uint32_t>(_mm_cvtsi128_si32(m));
+}
+
+inline void quantise_block(const float * x, int8_t * quants, QuantBlock & block) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 v[4];
+    __m256i sizes = _mm256_setzero_si256();
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_loadu_ps(x + 8 * i);
+        // As integers, magnitudes have the same order, and what is no number is the largest.
+        sizes = _mm256_max_epu32(sizes, _mm256_castps_si256(_mm256_andnot_ps(sign, v[i])));
+    }
+    const uint32_t bits = largest_of(sizes);
+    float largest;
+    __builtin_memcpy(&largest, &bits, sizeof(largest));
+    const __m256 inverse = _mm256_set1_ps(largest > kLeastLargest ? 127.0f / largest : 0.0f);
+    __m256i n[4];
+    for (int i = 0; i < 4; i++) {
+        n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+    }
+    const __m256i words = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+    const __m256i q = _mm256_permutevar8x32_epi32(words, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(quants), q);
+
+    // Two sums in each 32 bits: of inputs 0 and 1 modulo 4, and of 2 and 3; first of 4 inputs, then of 16.
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+    pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0x4e));
+    pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0xb1));
+    const __m256i halves = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    const __m256i less = _mm256_mullo_epi16(pairs, _mm256_set1_epi16(-32));
+    const int sum = _mm256_extract_epi32(halves, 0) + _mm256_extract_epi32(halves, 4);
+
+    const float scale = largest / 127.0f;
+    const float half = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), _MM_FROUND_TO_NEAREST_INT)));
+    block.scale = is_whole_half(half) ? half : scale;
+    block.sum = block.scale * static_cast<float>(sum);
+    block.zero_point = -8 * sum;
+    block.pairs[0] = _mm256_extract_epi32(less, 0);
+    block.pairs[1] = _mm256_extract_epi32(less, 4);
+}
+
+void quantise(const float * x, int64_t n_in, int8_t * quants, QuantBlock * blocks) {
+    for (int64_t b = 0; b < n_in / kQuantBlock; b++) {
+        quantise_block(x + b * kQuantBlock, quants + b * kQuantBlock, blocks[b]);
+    }
+}
+
+} // namespace
+
+const QuantClass & quant_avx2() {
+    static const QuantClass avx2 = {"avx2",
+                                    __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                                        __builtin_cpu_supports("f16c"),
+                                    quantise,
+                                    {{GGML_TYPE_Q4_0, multiply_packed<GGML_TYPE_Q4_0>},
+                                     {GGML_TYPE_Q8_0, multiply_q8},
+                                     {GGML_TYPE_Q4_K, multiply_packed<GGML_TYPE_Q4_K>},
+                                     {GGML_TYPE_Q5_K, multiply_packed<GGML_TYPE_Q5_K>},
+                                     {GGML_TYPE_Q6_K, multiply_packed<GGML_TYPE_Q6_K>},
+                                     {GGML_TYPE_IQ4_NL, multiply_packed<GGML_TYPE_IQ4_NL>},
+                                     {GGML_TYPE_IQ4_XS, multiply_packed<GGML_TYPE_IQ4_XS>}}};
+    return avx2;
+}
+
+} // namespace ga
+
+GA_TARGET_END
+
+#else
+
+namespace ga {
+
+const QuantClass & quant_avx2() {
+    static const QuantClass none = {"avx2", false, nullptr, {}};
+    return none;
+}
+
+} // namespace ga
+
+#endif
