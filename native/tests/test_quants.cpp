@@ -132,7 +132,7 @@ void test_products(const ga::QuantClass & kernels, const ga::QuantKernel & kerne
     std::vector<uint8_t> file = as_in_file(type, n_in, n_out, any_bits), packed(file.size());
     set_scales(type, scales, file);
     const int64_t groups = n_out / ga::kQuantOutputs, first = groups / 2;
-    if (ga::is_packed_type(type)) { // in two pieces: places do not depend on how the work is cut
+    if (kernel.packed) { // in two pieces: places do not depend on how the work is cut
         ga::pack_quants(type, file.data(), n_in, n_out, first, groups - first, packed.data());
         ga::pack_quants(type, file.data(), n_in, n_out, 0, first, packed.data());
     } else {
@@ -170,9 +170,9 @@ void test_products(const ga::QuantClass & kernels, const ga::QuantKernel & kerne
                                                         : !std::isfinite(out[i]);
             CHECK(right, "%s, value %zu of %d rows: %g, not %g", what.c_str(), i, (int)n_rows, out[i], wanted[i]);
         }
-        // Whatever stands beside a row, its sums are the same bits; Q8_0 has another order for few rows.
+        // Whatever stands beside a row, its sums are the same bits; As in a file there is another order for few rows.
         std::copy(out.end() - n_out, out.end(), alone.begin() + (n_rows - 1) * n_out);
-        const int64_t like = type == GGML_TYPE_Q8_0 && n_rows > ga::kFewQuantRows ? ga::kFewQuantRows * n_out : 0;
+        const int64_t like = !kernel.packed && n_rows > ga::kFewQuantRows ? ga::kFewQuantRows * n_out : 0;
         CHECK(std::memcmp(out.data() + like, alone.data() + like, (out.size() - (size_t)like) * sizeof(float)) == 0,
               "%s: %d rows are not %d and one more", what.c_str(), (int)n_rows, (int)n_rows - 1);
     }
@@ -196,7 +196,7 @@ void test_shapes(const ga::QuantClass & kernels, const ga::QuantKernel & kernel)
 void test_infinite_rows(const ga::QuantClass & kernels, const ga::QuantKernel & kernel) {
     const std::vector<uint8_t> file = as_in_file(kernel.type, 256, 16, false);
     std::vector<uint8_t> packed = file;
-    if (ga::is_packed_type(kernel.type)) {
+    if (kernel.packed) {
         ga::pack_quants(kernel.type, file.data(), 256, 16, 0, 1, packed.data());
     }
     for (const float bad : {NAN, INFINITY, -INFINITY}) {
@@ -233,36 +233,37 @@ void quantise_wrong(const float * x, int64_t n_in, int8_t * quants, ga::QuantBlo
     blocks[n_in / ga::kQuantBlock - 1].zero_point++;
 }
 
-ga::QuantMultiply portable(ggml_type type) {
-    const ga::QuantProducts products({&ga::quant_portable()}, "portable");
-    return products.multiply(type);
+ga::QuantKernel portable(ggml_type type) {
+    return *ga::QuantProducts({&ga::quant_portable()}, "portable").find(type);
 }
 
 void test_broken_kernels_are_left_out() {
     const ga::QuantClass broken = {
-        "broken", true, quantise_wrong, {{GGML_TYPE_Q4_0, multiply_wrong}, {GGML_TYPE_Q6_K, portable(GGML_TYPE_Q6_K)}}};
+        "broken", true, quantise_wrong, {{GGML_TYPE_Q4_0, true, multiply_wrong}, portable(GGML_TYPE_Q6_K)}};
     const ga::QuantProducts products({&broken, &ga::quant_portable()}, "");
-    CHECK(!products.multiply(GGML_TYPE_Q4_0), "a broken product was taken");
-    CHECK(products.multiply(GGML_TYPE_Q6_K), "a product was left out that is right");
+    CHECK(!products.find(GGML_TYPE_Q4_0), "a broken product was taken");
+    CHECK(products.find(GGML_TYPE_Q6_K), "a product was left out that is right");
     CHECK(products.quantise() == ga::quant_portable().quantise, "a broken rounding was taken");
     const std::string & text = products.description();
     CHECK(text.find("broken: q6_K; left out: broken rounding rounds to other numbers") == 0, "%s", text.c_str());
     CHECK(text.find("; left out: broken q4_0 gives ") != std::string::npos, "%s", text.c_str());
     // The next class follows.
-    const ga::QuantClass whole = {"whole", true, nullptr, {{GGML_TYPE_Q4_0, portable(GGML_TYPE_Q4_0)}}};
-    CHECK(ga::QuantProducts({&broken, &whole}, "").multiply(GGML_TYPE_Q4_0) == portable(GGML_TYPE_Q4_0), "no other");
+    const ga::QuantClass whole = {"whole", true, nullptr, {portable(GGML_TYPE_Q4_0)}};
+    CHECK(ga::QuantProducts({&broken, &whole}, "").find(GGML_TYPE_Q4_0)->multiply == portable(GGML_TYPE_Q4_0).multiply,
+          "no other");
 }
 
 void test_the_cap() {
-    const ga::QuantClass best = {"best", true, nullptr, {{GGML_TYPE_Q4_0, portable(GGML_TYPE_Q4_0)}}};
-    const ga::QuantClass absent = {"absent", false, nullptr, {{GGML_TYPE_Q6_K, nullptr}}};
+    const ga::QuantClass best = {"best", true, nullptr, {portable(GGML_TYPE_Q4_0)}};
+    const ga::QuantClass absent = {"absent", false, nullptr, {{GGML_TYPE_Q6_K, true, nullptr}}};
     const std::vector<const ga::QuantClass *> all = {&best, &absent, &ga::quant_portable()};
     CHECK(ga::QuantProducts(all, "").description() == "best: q4_0", "no cap");
     CHECK(ga::QuantProducts(all, "absent").description() == "ggml", "nothing below the cap");
     CHECK(ga::QuantProducts(all, "ggml").description() == "ggml", "none at all");
-    CHECK(ga::QuantProducts(all, "portable").multiply(GGML_TYPE_Q8_0) == portable(GGML_TYPE_Q8_0), "the portable one");
+    CHECK(ga::QuantProducts(all, "portable").find(GGML_TYPE_Q8_0)->multiply == portable(GGML_TYPE_Q8_0).multiply,
+          "the portable one");
     const ga::QuantProducts odd(all, "avx3");
-    CHECK(odd.multiply(GGML_TYPE_Q4_0), "an unknown cap caps nothing");
+    CHECK(odd.find(GGML_TYPE_Q4_0), "an unknown cap caps nothing");
     CHECK(odd.description() == "best: q4_0; left out: GEMMA_AUDIO_CPU_CLASS is avx3, which is no class of processors",
           "%s", odd.description().c_str());
     CHECK(!odd.takes(GGML_TYPE_Q4_0, 48, 16) && odd.takes(GGML_TYPE_Q4_0, 32, 16), "shapes");

@@ -33,9 +33,14 @@ inline __m128i load_8(const uint8_t * p) {
     return _mm_loadl_epi64(reinterpret_cast<const __m128i *>(p));
 }
 
-// Two equal 16-bit values for each of 8 small numbers, which may be negative.
-inline __m256i twice(__m256i numbers) {
-    return _mm256_or_si256(_mm256_and_si256(numbers, _mm256_set1_epi32(0xffff)), _mm256_slli_epi32(numbers, 16));
+// Two equal 16-bit values for each of 8 bytes.
+inline __m256i twice(__m128i bytes) {
+    const __m256i numbers = _mm256_cvtepu8_epi32(bytes);
+    return _mm256_or_si256(numbers, _mm256_slli_epi32(numbers, 16));
+}
+inline __m256i twice_signed(__m128i bytes) {
+    const __m256i upper = twice(bytes);
+    return _mm256_srai_epi16(_mm256_slli_epi16(upper, 8), 8);
 }
 
 // Shifts within bytes; what a neighbouring byte shifts in has to be masked out. Positive: left.
@@ -103,12 +108,12 @@ inline void load_scales(const uint8_t * scales, int64_t index, int64_t first, Bl
         const __m128i factor = _mm_or_si128(_mm_and_si128(low, ones), _mm_and_si128(_mm_slli_epi16(high, 4), upper));
         const __m128i min =
             _mm_or_si128(_mm_and_si128(_mm_srli_epi16(low, 4), ones), _mm_and_si128(_mm_slli_epi16(high, 2), upper));
-        block.factor[0] = block.factor[1] = twice(_mm256_cvtepu8_epi32(factor));
+        block.factor[0] = block.factor[1] = twice(factor);
         block.scale = load_halves(scales + 192 + 2 * first);
         block.min = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(min)), load_halves(scales + 224 + 2 * first));
     } else if constexpr (kType == GGML_TYPE_Q6_K) {
         for (int half = 0; half < 2; half++) {
-            block.factor[half] = twice(_mm256_cvtepi8_epi32(load_8(scales + 16 * (2 * index + half) + first)));
+            block.factor[half] = twice_signed(load_8(scales + 16 * (2 * index + half) + first));
         }
         block.scale = load_halves(scales + 256 + 2 * first);
     } else if constexpr (kType == GGML_TYPE_IQ4_XS) {
@@ -120,7 +125,8 @@ inline void load_scales(const uint8_t * scales, int64_t index, int64_t first, Bl
             _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(scales + 64 + 2 * first)));
         const __m256i high = _mm256_and_si256(_mm256_srl_epi32(words, two), _mm256_set1_epi32(3));
         const __m256i number = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
-        block.factor[0] = block.factor[1] = twice(_mm256_sub_epi32(number, _mm256_set1_epi32(32)));
+        const __m256i pairs = _mm256_or_si256(number, _mm256_slli_epi32(number, 16));
+        block.factor[0] = block.factor[1] = _mm256_sub_epi16(pairs, _mm256_set1_epi16(32));
         block.scale = load_halves(scales + 96 + 2 * first);
     } else {
         block.factor[0] = block.factor[1] = _mm256_set1_epi16(1);

@@ -204,7 +204,7 @@ const QuantClass & quant_avx512() {
                                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                                           __builtin_cpu_supports("avx2"),
                                       nullptr, // AVX2's does as well
-                                      {{GGML_TYPE_Q4_0, multiply_q4}, {GGML_TYPE_Q8_0, multiply_q8}}};
+                                      {{GGML_TYPE_Q4_0, true, multiply_q4}, {GGML_TYPE_Q8_0, false, multiply_q8}}};
     return avx512;
 }
 

@@ -46,9 +46,9 @@ struct QuantRows {
 // for the order of their sums.
 using Quantise = void (*)(const float * x, int64_t n_in, int8_t * quants, QuantBlock * blocks);
 
-// out[row * n_out + o] = x[row] . weight[o] for o in 16 * [first, first + n), where `matrix` is [n_in, n_out], packed or as in a
-// file (is_packed_type). An output's sum has the same order for any number of rows; Q8_0 has one for up to
-// kFewQuantRows and another for more.
+// out[row * n_out + o] = x[row] . weight[o] for o in 16 * [first, first + n), where `matrix` is [n_in, n_out], packed (quant_layout.h) or
+// as in a file. An output's sum has the same order for any number of rows; only where the matrix is as in a file is there one order
+// for up to kFewQuantRows, and another for more.
 using QuantMultiply = void (*)(const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first,
                                int64_t n, float * out);
 constexpr int64_t kFewQuantRows = 16;
@@ -62,6 +62,7 @@ constexpr bool is_whole_half(float half) {
 
 struct QuantKernel {
     ggml_type type;
+    bool packed; // false: it takes matrices as in a file, where they are mapped
     QuantMultiply multiply;
 };
 

@@ -8,7 +8,7 @@
 //     4 bits each     4 x 64 bytes: the low halves are part i, the high halves part i + 4
 //     Q5_K, 1 more    64 bytes: bit i of a byte belongs to part i
 //     Q6_K, 2 more    2 x 64 bytes: bits 2 f and 2 f + 1 of a byte of the first belong to part 2 f, of the second to part 2 f + 1
-//     Q8_0            8 x 64 bytes (only ever packed in passing, a group at a time)
+//     Q8_0            8 x 64 bytes
 //
 // Scales of a group: of each 32 inputs (Q4_0, Q8_0, IQ4_NL) a half float for each of the 16 outputs. The others have, for each
 // 256 inputs, rows of 16 bytes, one for each output:
@@ -54,12 +54,7 @@ constexpr QuantLayout quant_layout(ggml_type type) {
     }
 }
 
-// False for Q8_0, which is multiplied where its file is mapped.
-constexpr bool is_packed_type(ggml_type type) {
-    return type != GGML_TYPE_Q8_0 && quant_layout(type).unit != 0;
-}
-
-// Whether a matrix of this type can be packed, or multiplied as it is.
+// Whether a matrix of this type and shape can be packed.
 bool fits_quant_layout(ggml_type type, int64_t n_in, int64_t n_out);
 
 // Outputs 16 * [first, first + n) of a matrix as in a file, into their places of the packed one. No overlap.

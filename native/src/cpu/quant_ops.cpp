@@ -61,7 +61,7 @@ ggml_tensor * QuantOps::multiply(ggml_tensor * weight, ggml_tensor * x) {
     const int64_t n_in = weight->ne[0], n_out = weight->ne[1], n_rows = ggml_nrows(x);
     const int64_t group_bytes = (int64_t)ggml_row_size(weight->type, n_in) * kQuantOutputs;
     const int64_t size = n_rows > kGroupsPerUnit ? kGroupsPerUnit : std::max<int64_t>(1, kBytesPerUnit / group_bytes);
-    const QuantMultiply kernel = products_.multiply(weight->type);
+    const QuantMultiply kernel = products_.find(weight->type)->multiply;
     ggml_tensor * rows = quantised(x);
     return nodes_.node(GGML_TYPE_F32, n_out, x->ne[1], x->ne[2], {weight, rows}, n_out / kQuantOutputs, size,
                        [kernel, weight, rows, n_in, n_out, n_rows](ggml_tensor * out, int64_t first, int64_t n) {

@@ -136,22 +136,9 @@ void multiply_group(ggml_type type, const QuantGroup & group, int64_t n_out, con
 template <ggml_type kType>
 void multiply(const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
               float * out) {
-    constexpr QuantLayout layout = quant_layout(kType);
-    std::vector<uint8_t> quants, scales;
     for (int64_t group = first; group < first + n; group++) {
-        QuantGroup from;
-        if (is_packed_type(kType)) {
-            from = quant_group(kType, matrix, x.n_in, n_out, group);
-        } else {
-            const int64_t group_bytes =
-                x.n_in / layout.unit * static_cast<int64_t>(ggml_type_size(kType)) * kQuantOutputs;
-            quants.resize(static_cast<size_t>(x.n_in / kQuantBlock * layout.block_bytes));
-            scales.resize(static_cast<size_t>(x.n_in / layout.unit * layout.scale_bytes));
-            pack_quant_group(kType, static_cast<const uint8_t *>(matrix) + group * group_bytes, x.n_in, quants.data(),
-                             scales.data());
-            from = {quants.data(), scales.data()};
-        }
-        multiply_group(kType, from, n_out, x, n_rows, out + group * kQuantOutputs);
+        multiply_group(kType, quant_group(kType, matrix, x.n_in, n_out, group), n_out, x, n_rows,
+                       out + group * kQuantOutputs);
     }
 }
 
@@ -192,13 +179,13 @@ const QuantClass & quant_portable() {
     static const QuantClass portable = {"portable",
                                         true,
                                         quantise,
-                                        {{GGML_TYPE_Q4_0, multiply<GGML_TYPE_Q4_0>},
-                                         {GGML_TYPE_Q8_0, multiply<GGML_TYPE_Q8_0>},
-                                         {GGML_TYPE_Q4_K, multiply<GGML_TYPE_Q4_K>},
-                                         {GGML_TYPE_Q5_K, multiply<GGML_TYPE_Q5_K>},
-                                         {GGML_TYPE_Q6_K, multiply<GGML_TYPE_Q6_K>},
-                                         {GGML_TYPE_IQ4_NL, multiply<GGML_TYPE_IQ4_NL>},
-                                         {GGML_TYPE_IQ4_XS, multiply<GGML_TYPE_IQ4_XS>}}};
+                                        {{GGML_TYPE_Q4_0, true, multiply<GGML_TYPE_Q4_0>},
+                                         {GGML_TYPE_Q8_0, true, multiply<GGML_TYPE_Q8_0>},
+                                         {GGML_TYPE_Q4_K, true, multiply<GGML_TYPE_Q4_K>},
+                                         {GGML_TYPE_Q5_K, true, multiply<GGML_TYPE_Q5_K>},
+                                         {GGML_TYPE_Q6_K, true, multiply<GGML_TYPE_Q6_K>},
+                                         {GGML_TYPE_IQ4_NL, true, multiply<GGML_TYPE_IQ4_NL>},
+                                         {GGML_TYPE_IQ4_XS, true, multiply<GGML_TYPE_IQ4_XS>}}};
     return portable;
 }
 

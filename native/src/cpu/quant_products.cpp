@@ -61,17 +61,17 @@ void QuantProducts::choose(const QuantClass & candidate) {
     }
 }
 
-QuantMultiply QuantProducts::multiply(ggml_type type) const {
+const QuantKernel * QuantProducts::find(ggml_type type) const {
     for (const Choice & choice : choices_) {
         if (choice.kernel.type == type) {
-            return choice.kernel.multiply;
+            return &choice.kernel;
         }
     }
     return nullptr;
 }
 
 bool QuantProducts::takes(ggml_type type, int64_t n_in, int64_t n_out) const {
-    return multiply(type) && fits_quant_layout(type, n_in, n_out);
+    return find(type) && fits_quant_layout(type, n_in, n_out);
 }
 
 void QuantProducts::describe() {

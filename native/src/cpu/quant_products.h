@@ -23,7 +23,7 @@ class QuantProducts {
     // x [n_in] to 8 bits.
     Quantise quantise() const { return quantise_; }
     // Null where ggml multiplies this type.
-    QuantMultiply multiply(ggml_type type) const;
+    const QuantKernel * find(ggml_type type) const;
     // Whether it multiplies a matrix of this type and shape.
     bool takes(ggml_type type, int64_t n_in, int64_t n_out) const;
 

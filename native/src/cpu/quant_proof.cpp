@@ -105,15 +105,14 @@ std::string disproof(const QuantKernel & kernel) {
     Numbers numbers;
     const std::vector<uint8_t> file = matrix(kernel.type, numbers);
     std::vector<uint8_t> packed = file;
-    if (is_packed_type(kernel.type)) {
-        pack_quants(kernel.type, file.data(), kInputs, kOutputs, 0, kOutputs / kQuantOutputs, packed.data());
-    }
+    pack_quants(kernel.type, file.data(), kInputs, kOutputs, 0, kOutputs / kQuantOutputs, packed.data());
+    const uint8_t * taken = kernel.packed ? packed.data() : file.data();
     for (const int64_t n_rows : {int64_t(1), int64_t(3), kFewQuantRows + 1}) {
         const Rows x(quant_portable().quantise, n_rows);
         std::vector<float> wanted(static_cast<size_t>(n_rows * kOutputs)), found(wanted.size(), NAN);
         portable(kernel.type)(packed.data(), kOutputs, x.view, n_rows, 0, kOutputs / kQuantOutputs, wanted.data());
         for (int64_t group = 0; group < kOutputs / kQuantOutputs; group++) {
-            kernel.multiply(packed.data(), kOutputs, x.view, n_rows, group, 1, found.data());
+            kernel.multiply(taken, kOutputs, x.view, n_rows, group, 1, found.data());
         }
         const float largest = std::fabs(*std::max_element(
             wanted.begin(), wanted.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
