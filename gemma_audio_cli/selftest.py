@@ -23,6 +23,7 @@ def run(backend: str | None) -> dict[str, object]:
     from gemma_audio_cli.audio.segment.windows import WindowOptions, windows
     from gemma_audio_cli.decoding.options import DecodeOptions
     from gemma_audio_cli.decoding.transcriber import Transcriber
+    from gemma_audio_cli.engine._native import cpu_products
     from gemma_audio_cli.engine.structs import EngineOptions
     from gemma_audio_cli.errors import ModelNotFoundError
     from gemma_audio_cli.models.resolve import demo_sample, resolve
@@ -49,6 +50,7 @@ def run(backend: str | None) -> dict[str, object]:
         "text": text,
         "device": engine.info.device,
         "buffers": engine.info.buffers,
+        "products": cpu_products(),
         "notices": notices,
         "seconds": time.perf_counter() - began,
         "timings": asdict(engine.timings()),

@@ -121,6 +121,7 @@ def _selftest(part: dict[str, Any]) -> list[str]:
     return [
         f"ok: {part['text']!r} from 1 s of sound on {part['device']} in {part['seconds']:.2f} s ({times})",
         f"buffers: {part['buffers']}",
+        f"products: {part['products']}",
         *part["notices"],
     ]
 

@@ -103,6 +103,14 @@ def check_model(text: str | os.PathLike[str], mmproj: str | os.PathLike[str] | N
         raise error_for(n, status, n.ffi.string(message).decode("utf-8", "replace"))
 
 
+def cpu_products() -> str:
+    """The library's own products for this processor, and what was left out, as `ga_cpu_products` says."""
+    n = native()
+    text = n.ffi.new("char[]", 2048)
+    n.lib.ga_cpu_products(text, 2048)
+    return str(n.ffi.string(text).decode("utf-8", "replace"))
+
+
 class Callbacks:
     """Python functions called from native code. What they raise is kept and raised again after the native
     call.

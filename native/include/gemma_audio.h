@@ -82,6 +82,11 @@ typedef struct ga_device_info {
 GA_API int32_t ga_device_count(void);
 GA_API ga_status ga_device_get(int32_t index, ga_device_info * info);
 
+/* Which products of its own the library has for this processor: "avx2: q4_0 q8_0 ...", each class of processors with its weight
+ * types, or "ggml" for none. What was left out follows, with the reason. Returns the text's length; at most size - 1 bytes are copied,
+ * always terminated. GEMMA_AUDIO_CPU_CLASS in the environment caps the class: avx512, avx2, portable (slow), ggml. */
+GA_API size_t ga_cpu_products(char * text, size_t size);
+
 /* ---- engine -------------------------------------------------------------------------------------- */
 
 /* Called now and then during long work. Return 0 to go on, anything else to cancel. */

@@ -24,6 +24,7 @@ def test_the_page_has_everything_and_no_folder(cli, tmp_path):
     for part in ("versions", "system", "settings", "backends", "models", "audio", "selftest"):
         assert f"\n{part}\n" in f"\n{result.out}"
     assert "ok: " in result.out
+    assert "\n  products: " in result.out
     assert "m.gguf" in result.out
     assert "private" not in result.out
     assert str(tmp_path) not in result.out
@@ -34,6 +35,7 @@ def test_json_and_full(cli, tmp_path):
     found = json.loads(cli("doctor", "--json", "--full").out)
     assert found["selftest"]["device"] == "CPU"
     assert found["selftest"]["timings"]["encode_s"] > 0
+    assert "left out" not in found["selftest"]["products"]
     assert str(tmp_path) in found["settings"]["file"]
     demo = found["models"]["demo"]
     assert demo["problems"] == []

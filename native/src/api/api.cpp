@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "core/crash.h"
 #include "core/plugins.h"
+#include "cpu/quant_products.h"
 
 #include <mutex>
 
@@ -69,6 +70,14 @@ const char * ga_status_name(ga_status status) {
 
 int32_t ga_abi_version(void) {
     return 5;
+}
+
+size_t ga_cpu_products(char * text, size_t size) {
+    std::string found, error;
+    if (guarded(error, [&] { found = ga::quant_products().description(); }) != GA_OK) {
+        found = error;
+    }
+    return copy_out(found, text, size);
 }
 
 void ga_set_log(ga_log_callback callback, void * user_data) {

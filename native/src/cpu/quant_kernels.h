@@ -7,8 +7,8 @@
 //     file's rows --pack (quant_layout.h)--> 16 outputs side by side --+
 //     x, f32 ------quantise----------------> QuantRows ----------------+--multiply--> f32
 //
-// Every class reads the same packed matrices and the same QuantRows, and has the same integer sums: results differ by the
-// rounding of a few float operations. quant_products.h chooses among the classes.
+// Every class reads the same packed matrices and the same QuantRows, and gives the same sums to the last bit. quant_products.h chooses
+// among the classes.
 #pragma once
 
 #include "ggml.h"

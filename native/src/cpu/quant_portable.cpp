@@ -91,8 +91,9 @@ void load_scales(ggml_type type, const uint8_t * scales, int index, Block & bloc
     }
 }
 
-// Adds a block's products with a row of x to 16 sums.
-void add_block(const Block & block, const int8_t * quants, const QuantBlock & x, float * sum) {
+// Adds a block's products with a row of x to 16 sums. Multiplied and added without rounding in between, as the other classes do it:
+// their sums are the same to the last bit.
+void add_block(const Block & block, bool has_min, const int8_t * quants, const QuantBlock & x, float * sum) {
     int total[kOutputs] = {};
     for (int half = 0; half < 2; half++) {
         int dot[kOutputs] = {};
@@ -106,7 +107,8 @@ void add_block(const Block & block, const int8_t * quants, const QuantBlock & x,
         }
     }
     for (int o = 0; o < kOutputs; o++) {
-        sum[o] += static_cast<float>(total[o]) * (block.scale[o] * x.scale) - block.min[o] * x.sum;
+        sum[o] = std::fma(static_cast<float>(total[o]), block.scale[o] * x.scale, sum[o]);
+        sum[o] = has_min ? std::fma(-block.min[o], x.sum, sum[o]) : sum[o];
     }
 }
 
@@ -127,8 +129,8 @@ void multiply_group(ggml_type type, const QuantGroup & group, int64_t n_out, con
         load_scales(type, group.scales + b / blocks_per_unit * layout.scale_bytes,
                     static_cast<int>(b % blocks_per_unit), block);
         for (int64_t row = 0; row < n_rows; row++) {
-            add_block(block, x.quants + row * x.stride + b * kQuantBlock, x.blocks[row * n_blocks + b],
-                      out + row * n_out);
+            add_block(block, type == GGML_TYPE_Q4_K || type == GGML_TYPE_Q5_K,
+                      x.quants + row * x.stride + b * kQuantBlock, x.blocks[row * n_blocks + b], out + row * n_out);
         }
     }
 }

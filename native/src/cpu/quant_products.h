@@ -1,7 +1,7 @@
 // Which kernels multiply quantised matrices on this processor.
 //
 // Chosen once, when they are first asked for: of the classes that the processor has, for each weight type the best one whose
-// kernel passes a proof. It multiplies a small fixed matrix, and the result must be that of the portable kernel. One that does not
+// kernel passes a proof. It multiplies a small fixed matrix, and the result must be the portable kernel's to the last bit. One that does not
 // (a compiler's fault, a processor's, an emulator's) is left out, and said to be; the next class follows, and after the last one ggml.
 //
 // The environment variable GEMMA_AUDIO_CPU_CLASS caps the class: avx512, avx2, portable (slow; for tests), or ggml for none of them.

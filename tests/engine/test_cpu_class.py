@@ -1,0 +1,75 @@
+"""GEMMA_AUDIO_CPU_CLASS: one model on every class of kernels that this processor has, and on ggml's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from oracles import checks
+
+from gemma_audio_cli.engine._native import cpu_products
+from make_random_model import make_pair
+
+TYPES = ("q4_0", "q8_0")
+CHILD = """
+import json, sys
+from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine._native import cpu_products
+from gemma_audio_cli.engine.structs import EngineOptions, Input, SessionOptions
+with Engine(sys.argv[1], None, EngineOptions(threads=2, device="CPU")) as engine:
+    session = engine.session(SessionOptions(n_ctx=64, kv_type="f32"))
+    tokens, logits = list(range(5, 45)), []
+    for first, n in ((0, 1), (1, 3), (4, 36)):
+        session.forward([Input(tokens=tokens[first : first + n], n_logits=n)])
+        logits += [session.logits(i).tolist() for i in range(n)]
+    print(json.dumps({"products": cpu_products(), "buffers": engine.info.buffers, "logits": logits}))
+    session.close()
+"""
+
+
+def in_class(name: str, text: Path) -> dict[str, object]:
+    environment = {**os.environ, "GEMMA_AUDIO_CPU_CLASS": name}
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, text], env=environment, capture_output=True, text=True, check=True
+    )
+    found: dict[str, object] = json.loads(done.stdout)
+    found["logits"] = np.array(found["logits"], np.float64)
+    return found
+
+
+@pytest.fixture(scope="module", params=TYPES)
+def text(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pair("blocks", request.param, "f32", 3, tmp_path_factory.mktemp(request.param))[0]
+
+
+def test_every_class_gives_the_same_logits(text: Path) -> None:
+    portable = in_class("portable", text)
+    assert str(portable["products"]).startswith("portable: q4_0 q8_0")
+    classes = [name for name in ("avx2", "avx512") if f"{name}: " in cpu_products()]
+    for name in classes:
+        found = in_class(name, text)
+        assert f"{name}: " in str(found["products"])
+        assert "left out" not in str(found["products"])
+        if name == "avx512":  # multiplies Q8_0 as it is in the file, and sums few rows in another order
+            assert checks.cosines(found["logits"], portable["logits"]).min() >= checks.QUANTISED_COSINE
+        else:
+            assert np.array_equal(found["logits"], portable["logits"])
+    ggml = in_class("ggml", text)
+    assert ggml["products"] == "ggml"
+    assert checks.cosines(ggml["logits"], portable["logits"]).min() >= checks.QUANTISED_COSINE
+
+
+def test_a_class_that_is_none_is_said_to_be(text: Path) -> None:
+    found = in_class("avx3", text)
+    assert str(found["products"]).startswith(cpu_products())
+    assert str(found["products"]).endswith(
+        "; left out: GEMMA_AUDIO_CPU_CLASS is avx3, which is no class of processors"
+    )
