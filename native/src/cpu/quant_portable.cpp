@@ -18,7 +18,7 @@ constexpr int8_t kValuesIq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 
 
 // 16 outputs of a block: weight = scale * factor[half] * quant - min
 struct Block {
-    int quant[kInputs][kOutputs];
+    int16_t quant[kInputs][kOutputs];
     int factor[2][kOutputs];
     float scale[kOutputs];
     float min[kOutputs];
@@ -37,9 +37,9 @@ int low_bits(const uint8_t * quants, int input, int output) {
     return part < 4 ? byte & 15 : byte >> 4;
 }
 
-int quant_at(ggml_type type, const uint8_t * quants, int input, int output) {
+template <ggml_type kType> int quant_at(const uint8_t * quants, int input, int output) {
     const int part = input / 4, at = 4 * output + input % 4;
-    switch (type) {
+    switch (kType) {
     case GGML_TYPE_Q8_0:
         return static_cast<int8_t>(quants[64 * part + at]);
     case GGML_TYPE_Q4_0:
@@ -57,11 +57,11 @@ int quant_at(ggml_type type, const uint8_t * quants, int input, int output) {
 }
 
 // `index`: the block's in its unit
-void load_scales(ggml_type type, const uint8_t * scales, int index, Block & block) {
+template <ggml_type kType> void load_scales(const uint8_t * scales, int index, Block & block) {
     for (int o = 0; o < kOutputs; o++) {
         int factor[2] = {1, 1};
         block.min[o] = 0.0f;
-        switch (type) {
+        switch (kType) {
         case GGML_TYPE_Q4_K:
         case GGML_TYPE_Q5_K: {
             const int low = scales[16 * index + o], high = scales[16 * (8 + index / 2) + o] >> (index % 2 * 4);
@@ -98,8 +98,9 @@ void add_block(const Block & block, bool has_min, const int8_t * quants, const Q
     for (int half = 0; half < 2; half++) {
         int dot[kOutputs] = {};
         for (int i = half * kInputs / 2; i < (half + 1) * kInputs / 2; i++) {
+            const int16_t x_quant = quants[i];
             for (int o = 0; o < kOutputs; o++) {
-                dot[o] += block.quant[i][o] * quants[i];
+                dot[o] += block.quant[i][o] * x_quant;
             }
         }
         for (int o = 0; o < kOutputs; o++) {
@@ -112,9 +113,9 @@ void add_block(const Block & block, bool has_min, const int8_t * quants, const Q
     }
 }
 
-void multiply_group(ggml_type type, const QuantGroup & group, int64_t n_out, const QuantRows & x, int64_t n_rows,
-                    float * out) {
-    const QuantLayout layout = quant_layout(type);
+template <ggml_type kType>
+void multiply_group(const QuantGroup & group, int64_t n_out, const QuantRows & x, int64_t n_rows, float * out) {
+    constexpr QuantLayout layout = quant_layout(kType);
     const int64_t n_blocks = x.n_in / kQuantBlock, blocks_per_unit = layout.unit / kQuantBlock;
     for (int64_t row = 0; row < n_rows; row++) {
         std::memset(out + row * n_out, 0, kOutputs * sizeof(float));
@@ -123,13 +124,13 @@ void multiply_group(ggml_type type, const QuantGroup & group, int64_t n_out, con
         Block block;
         for (int i = 0; i < kInputs; i++) {
             for (int o = 0; o < kOutputs; o++) {
-                block.quant[i][o] = quant_at(type, group.quants + b * layout.block_bytes, i, o);
+                block.quant[i][o] = static_cast<int16_t>(quant_at<kType>(group.quants + b * layout.block_bytes, i, o));
             }
         }
-        load_scales(type, group.scales + b / blocks_per_unit * layout.scale_bytes,
-                    static_cast<int>(b % blocks_per_unit), block);
+        load_scales<kType>(group.scales + b / blocks_per_unit * layout.scale_bytes,
+                           static_cast<int>(b % blocks_per_unit), block);
         for (int64_t row = 0; row < n_rows; row++) {
-            add_block(block, type == GGML_TYPE_Q4_K || type == GGML_TYPE_Q5_K,
+            add_block(block, kType == GGML_TYPE_Q4_K || kType == GGML_TYPE_Q5_K,
                       x.quants + row * x.stride + b * kQuantBlock, x.blocks[row * n_blocks + b], out + row * n_out);
         }
     }
@@ -139,8 +140,8 @@ template <ggml_type kType>
 void multiply(const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first, int64_t n,
               float * out) {
     for (int64_t group = first; group < first + n; group++) {
-        multiply_group(kType, quant_group(kType, matrix, x.n_in, n_out, group), n_out, x, n_rows,
-                       out + group * kQuantOutputs);
+        multiply_group<kType>(quant_group(kType, matrix, x.n_in, n_out, group), n_out, x, n_rows,
+                              out + group * kQuantOutputs);
     }
 }
 

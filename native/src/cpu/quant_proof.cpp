@@ -108,16 +108,18 @@ std::string disproof(const QuantKernel & kernel) {
     pack_quants(kernel.type, file.data(), kInputs, kOutputs, 0, kOutputs / kQuantOutputs, packed.data());
     const uint8_t * taken = kernel.packed ? packed.data() : file.data();
     const float tolerance = kernel.packed ? 0.0f : kTolerance;
-    for (const int64_t n_rows : {int64_t(1), int64_t(3), kFewQuantRows + 1}) {
-        const Rows x(quant_portable().quantise, n_rows);
-        std::vector<float> wanted(static_cast<size_t>(n_rows * kOutputs)), found(wanted.size(), NAN);
-        portable(kernel.type)(packed.data(), kOutputs, x.view, n_rows, 0, kOutputs / kQuantOutputs, wanted.data());
-        for (int64_t group = 0; group < kOutputs / kQuantOutputs; group++) {
+    const int64_t most = kFewQuantRows + 1, n_groups = kOutputs / kQuantOutputs;
+    static const Rows x(quant_portable().quantise, most);
+    std::vector<float> wanted(static_cast<size_t>(most * kOutputs));
+    portable(kernel.type)(packed.data(), kOutputs, x.view, most, 0, n_groups, wanted.data());
+    for (const int64_t n_rows : {int64_t(1), most}) {
+        std::vector<float> found(static_cast<size_t>(n_rows * kOutputs), NAN);
+        for (int64_t group = 0; group < n_groups; group++) {
             kernel.multiply(taken, kOutputs, x.view, n_rows, group, 1, found.data());
         }
         const float largest = std::fabs(*std::max_element(
             wanted.begin(), wanted.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
-        for (size_t i = 0; i < wanted.size(); i++) {
+        for (size_t i = 0; i < found.size(); i++) {
             if (!(std::fabs(found[i] - wanted[i]) <= tolerance * largest)) {
                 return format("gives %g, not %g, for %d rows", found[i], wanted[i], static_cast<int>(n_rows));
             }
