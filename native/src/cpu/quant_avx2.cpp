@@ -12,10 +12,11 @@ namespace {
 
 #include "cpu/quant_avx2_blocks.h"
 
-constexpr int64_t kTileRows = 16; // rows that a block of weights meets once it is in registers
+constexpr int kTileRows = 16; // rows that a block of weights meets once it is in registers
 // So few rows wait for memory. It is asked early, beyond what the processor does by itself: a third faster on Zen 3.
 constexpr int64_t kWaitingRows = 8, kBytesAhead = 4096;
-constexpr int64_t kHalves = 2; // of a group: 8 outputs a register
+constexpr int kAbreast = 4;
+constexpr int kHalves = 2; // of a group: 8 outputs a register
 
 inline __m256i broadcast(const void * p) {
     int32_t four;
@@ -28,82 +29,108 @@ inline void settle(__m256i & sum) {
     __asm__("" : "+x"(sum));
 }
 
-// Sums of 16 bits, pairs of inputs each, over parts [kFirst, kFirst + kCount).
-template <int kFirst, int kCount> inline __m256i dot_unsigned(const __m256i * w, const int8_t * q, __m256i sum) {
-#pragma GCC unroll 8
-    for (int i = kFirst; i < kFirst + kCount; i++) {
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[i], broadcast(q + 4 * i)));
-        settle(sum);
-    }
-    return sum;
-}
-
-// 8 outputs' dot products with a block of a row, times their factors.
-template <ggml_type kType> inline __m256i dot(const BlockRegisters & block, const int8_t * q, const QuantBlock & x) {
-    if constexpr (kSigned<kType>) {
-        __m256i sum = _mm256_setzero_si256();
-#pragma GCC unroll 8
-        for (int i = 0; i < kParts; i++) {
-            const __m256i moved = _mm256_sign_epi8(broadcast(q + 4 * i), block.w[i]); // |w| * (x with the sign of w)
-            const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(block.w[i]), moved);
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, block.factor[0]));
+// kRows rows times a block of all 16 outputs, added to their sums. A part of the weights meets all rows before the next one, and 4
+// inputs of a row, once broadcast, both halves of the outputs.
+template <ggml_type kType, int kRows>
+inline void add_rows(const BlockRegisters (&block)[kHalves], const int8_t * q, int64_t stride, const QuantBlock * of_x,
+                     int64_t n_blocks, __m256 (*sum)[kHalves]) {
+    constexpr int kSums = kInHalves<kType> ? 2 : 1, kPartsOfSum = kParts / kSums;
+    __m256i total[kRows][kHalves];
+#pragma GCC unroll 2
+    for (int which = 0; which < kSums; which++) {
+        __m256i dot[kRows][kHalves];
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; i++) {
+            // Q6_K's quants are 32 too large; wrapping around in 16 bits, sums that start at -32 sums of x end right.
+            dot[i][0] = kType == GGML_TYPE_Q6_K ? broadcast(&of_x[i * n_blocks].pairs[which]) : _mm256_setzero_si256();
+            dot[i][1] = dot[i][0];
         }
-        return sum;
-    } else if constexpr (kInHalves<kType>) {
-        // Q6_K's quants are 32 too large; wrapping around in 16 bits, sums that start at -32 sums of x end right.
-        constexpr bool kLess = kType == GGML_TYPE_Q6_K;
-        const __m256i zero = _mm256_setzero_si256();
-        const __m256i a = dot_unsigned<0, 4>(block.w, q, kLess ? broadcast(&x.pairs[0]) : zero);
-        const __m256i b = dot_unsigned<4, 4>(block.w, q, kLess ? broadcast(&x.pairs[1]) : zero);
-        return _mm256_add_epi32(_mm256_madd_epi16(a, block.factor[0]), _mm256_madd_epi16(b, block.factor[1]));
-    } else {
-        const __m256i first = _mm256_maddubs_epi16(block.w[0], broadcast(q));
-        const __m256i sum = _mm256_madd_epi16(dot_unsigned<1, kParts - 1>(block.w, q, first), block.factor[0]);
-        return kType == GGML_TYPE_Q4_0 ? _mm256_add_epi32(sum, broadcast(&x.zero_point)) : sum;
+#pragma GCC unroll 8
+        for (int part = which * kPartsOfSum; part < (which + 1) * kPartsOfSum; part++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < kRows; i++) {
+                const __m256i inputs = broadcast(q + i * stride + 4 * part);
+#pragma GCC unroll 2
+                for (int half = 0; half < kHalves; half++) {
+                    const __m256i w = block[half].w[part];
+                    if constexpr (kSigned<kType>) { // |w| * (x with the sign of w)
+                        const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(inputs, w));
+                        dot[i][half] = _mm256_add_epi32(dot[i][half], _mm256_madd_epi16(pairs, block[half].factor[0]));
+                    } else {
+                        dot[i][half] = _mm256_add_epi16(dot[i][half], _mm256_maddubs_epi16(w, inputs));
+                    }
+                    settle(dot[i][half]);
+                }
+            }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; i++) {
+#pragma GCC unroll 2
+            for (int half = 0; half < kHalves; half++) {
+                const __m256i scaled =
+                    kSigned<kType> ? dot[i][half] : _mm256_madd_epi16(dot[i][half], block[half].factor[which]);
+                total[i][half] = which == 0 ? scaled : _mm256_add_epi32(total[i][half], scaled);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; i++) {
+        const QuantBlock & x = of_x[i * n_blocks];
+#pragma GCC unroll 2
+        for (int half = 0; half < kHalves; half++) {
+            if constexpr (kType == GGML_TYPE_Q4_0) {
+                total[i][half] = _mm256_add_epi32(total[i][half], broadcast(&x.zero_point));
+            }
+            const __m256 scale = _mm256_mul_ps(block[half].scale, _mm256_broadcast_ss(&x.scale));
+            __m256 & to = sum[i][half];
+            to = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][half]), scale, to);
+            if constexpr (kHasMin<kType>) {
+                to = _mm256_fnmadd_ps(block[half].min, _mm256_broadcast_ss(&x.sum), to);
+            }
+        }
     }
 }
 
-// Rows [row, row + n_rows), kTileRows at most, times a group. kOne: n_rows is 1. An output is summed in the same order for any
-// number of rows.
-template <ggml_type kType, bool kOne>
+// kMost rows at most, [row, row + n_rows), times a group. An output is summed in the same order for any number of rows.
+template <ggml_type kType, int kMost>
 inline void tile(const QuantGroup & group, int64_t n_out, const QuantRows & x, int64_t row, int64_t n_rows,
                  float * out) {
     constexpr QuantLayout layout = quant_layout(kType);
     constexpr int64_t per_unit = layout.unit / kQuantBlock;
     const int64_t n_blocks = x.n_in / kQuantBlock;
-    __m256 sum[kOne ? 1 : kTileRows][kHalves];
-    for (int64_t i = 0; i < (kOne ? 1 : n_rows); i++) {
+    __m256 sum[kMost][kHalves];
+    for (int64_t i = 0; i < n_rows; i++) {
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
     }
     for (int64_t b = 0; b < n_blocks; b++) {
         const uint8_t * quants = group.quants + b * layout.block_bytes;
         const uint8_t * scales = group.scales + b / per_unit * layout.scale_bytes;
-        if (kOne || n_rows <= kWaitingRows) {
+        if (n_rows <= kWaitingRows) {
             for (int64_t i = 0; i < layout.block_bytes; i += 64) {
                 _mm_prefetch(reinterpret_cast<const char *>(quants + kBytesAhead + i), _MM_HINT_T0);
             }
         }
+        BlockRegisters block[kHalves];
 #pragma GCC unroll 2
         for (int64_t half = 0; half < kHalves; half++) {
-            BlockRegisters block;
-            load_quants<kType>(quants + 32 * half, block);
-            load_scales<kType>(scales, b % per_unit, 8 * half, block);
-            const int8_t * q = x.quants + row * x.stride + b * kQuantBlock;
-            const QuantBlock * of_x = x.blocks + row * n_blocks + b;
-            for (int64_t i = 0; i < (kOne ? 1 : n_rows); i++) {
-                const __m256 total = _mm256_cvtepi32_ps(dot<kType>(block, q, *of_x));
-                const __m256 scale = _mm256_mul_ps(block.scale, _mm256_broadcast_ss(&of_x->scale));
-                __m256 & to = sum[i][half];
-                to = _mm256_fmadd_ps(total, scale, to);
-                if constexpr (kHasMin<kType>) {
-                    to = _mm256_fnmadd_ps(block.min, _mm256_broadcast_ss(&of_x->sum), to);
-                }
-                q += x.stride;
-                of_x += n_blocks;
+            load_quants<kType>(quants + 32 * half, block[half]);
+            load_scales<kType>(scales, b % per_unit, 8 * half, block[half]);
+        }
+        const int8_t * q = x.quants + row * x.stride + b * kQuantBlock;
+        const QuantBlock * of_x = x.blocks + row * n_blocks + b;
+        if constexpr (kMost <= kAbreast) {
+            add_rows<kType, kMost>(block, q, x.stride, of_x, n_blocks, sum);
+        } else {
+            int64_t i = 0;
+            for (; i + kAbreast <= n_rows; i += kAbreast) {
+                add_rows<kType, kAbreast>(block, q + i * x.stride, x.stride, of_x + i * n_blocks, n_blocks, sum + i);
+            }
+            for (; i < n_rows; i++) {
+                add_rows<kType, 1>(block, q + i * x.stride, x.stride, of_x + i * n_blocks, n_blocks, sum + i);
             }
         }
     }
-    for (int64_t i = 0; i < (kOne ? 1 : n_rows); i++) {
+    for (int64_t i = 0; i < n_rows; i++) {
         _mm256_storeu_ps(out + (row + i) * n_out, sum[i][0]);
         _mm256_storeu_ps(out + (row + i) * n_out + 8, sum[i][1]);
     }
@@ -112,10 +139,15 @@ inline void tile(const QuantGroup & group, int64_t n_out, const QuantRows & x, i
 template <ggml_type kType>
 void multiply_group(const QuantGroup & group, int64_t n_out, const QuantRows & x, int64_t row, int64_t n_rows,
                     float * out) {
-    if (n_rows == 1) {
-        tile<kType, true>(group, n_out, x, row, 1, out);
-    } else {
-        tile<kType, false>(group, n_out, x, row, n_rows, out);
+    switch (n_rows) {
+    case 1:
+        return tile<kType, 1>(group, n_out, x, row, 1, out);
+    case 2:
+        return tile<kType, 2>(group, n_out, x, row, 2, out);
+    case 4:
+        return tile<kType, 4>(group, n_out, x, row, 4, out);
+    default:
+        return tile<kType, kTileRows>(group, n_out, x, row, n_rows, out);
     }
 }
 
