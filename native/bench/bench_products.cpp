@@ -50,14 +50,14 @@ uint64_t read_all(const uint64_t * data, size_t n) {
     return sum;
 }
 
-// Bytes a second
-double read_speed(int n_threads, const std::vector<uint64_t> & data) {
+// Bytes a second of a piece of memory.
+double read_speed(int n_threads, const std::vector<uint64_t> & data, size_t first, size_t n) {
     std::vector<std::thread> threads;
     std::vector<uint64_t> sums((size_t)n_threads);
     const double start = now();
-    const size_t share = data.size() / (size_t)n_threads;
+    const size_t share = n / (size_t)n_threads;
     for (size_t i = 0; i < (size_t)n_threads; i++) {
-        threads.emplace_back([&, i] { sums[i] = read_all(data.data() + i * share, share); });
+        threads.emplace_back([&, i] { sums[i] = read_all(data.data() + first + i * share, share); });
     }
     for (std::thread & thread : threads) {
         thread.join();
@@ -66,7 +66,7 @@ double read_speed(int n_threads, const std::vector<uint64_t> & data) {
     if (std::count(sums.begin(), sums.end(), 1u)) {
         std::fprintf(stderr, " "); // so that the sums are needed
     }
-    return (double)(data.size() * sizeof(uint64_t)) / seconds;
+    return (double)(n * sizeof(uint64_t)) / seconds;
 }
 
 // ---- products ----------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ void bench(ga::Backend & backend, ggml_type type, double seconds) {
         for (const auto & [way, found] : times) {
             const double took = *std::min_element(found.begin(), found.end()) / (double)n;
             std::printf(
-                "{\"type\": \"%s\", \"way\": \"%s\", \"rows\": %d, \"threads\": %d, \"gb_s\": %.3f, \"gf_s\": %.2f}\n",
+                "{\"type\": \"%s\", \"way\": \"%s\", \"rows\": %d, \"threads\": %d, \"gb_s\": %.6g, \"gf_s\": %.6g}\n",
                 ggml_type_name(type), way.c_str(), (int)n_rows, backend.n_threads(), (double)file.size() / took / 1e9,
                 2.0 * (double)(kInputs * kOutputs * n_rows) / took / 1e9);
             std::fflush(stdout);
@@ -185,8 +185,9 @@ int main(int argc, char ** argv) {
     {
         std::vector<uint64_t> data(kLeastBytes / sizeof(uint64_t), 3);
         std::vector<double> speeds;
-        for (int i = 0; i < 25; i++) {
-            speeds.push_back(read_speed(n_threads, data));
+        const size_t piece = data.size() / 8;
+        for (size_t i = 0; i < 200; i++) {
+            speeds.push_back(read_speed(n_threads, data, i % 8 * piece, piece));
         }
         std::printf("{\"way\": \"read\", \"threads\": %d, \"gb_s\": %.3f}\n", n_threads,
                     *std::max_element(speeds.begin(), speeds.end()) / 1e9);

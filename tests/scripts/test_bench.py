@@ -122,3 +122,23 @@ def test_live_is_measured(job, tiny_model):
         assert result["ours"]["median"] > 0
     else:
         assert result["decoded"]["median"] > 0
+
+
+@linux
+def test_products_are_measured_beside_ggmls_and_plain_reads(tmp_path):
+    products = load("products")
+    if not products.PROGRAM.exists():
+        pytest.skip("the native tests are not built")
+    report = tmp_path / "products.json"
+    options = ["--types", "q4_0", "--threads", "1", "--seconds", "0.01", "--json", report]
+    done = subprocess.run([sys.executable, BENCH / "products.py", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    heading, reads, *rows = done.stdout.splitlines()
+    assert reads.startswith("1 threads: plain reads ")
+    assert [row.split()[1] for row in rows] == ["1", "4", "16", "750"]
+    found = json.loads(report.read_text())
+    assert found[0]["products"] == heading
+    timed = [one for one in found if "type" in one]
+    assert {one["way"] for one in timed} >= {"ggml"}
+    for one in timed:  # two figures of one time: 18 bytes are 32 weights
+        assert one["gf_s"] / one["gb_s"] == pytest.approx(2 * one["rows"] * 32 / 18, rel=0.01)
