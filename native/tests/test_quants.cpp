@@ -1,5 +1,6 @@
 // Products of quantised matrices, every class that this processor has: against sums in double, among themselves, and left out where
 // they are broken.
+#include "core/backend.h"
 #include "cpu/quant_kernels.h"
 #include "cpu/quant_layout.h"
 #include "cpu/quant_products.h"
@@ -214,6 +215,59 @@ void test_infinite_rows(const ga::QuantClass & kernels, const ga::QuantKernel & 
     }
 }
 
+// ---- beside ggml ---------------------------------------------------------------------------------------------------
+
+// ggml's products of a matrix as in a file with rows of x.
+std::vector<float> ggml_products(ggml_type type, const std::vector<uint8_t> & file, int64_t n_in, int64_t n_out,
+                                 const std::vector<float> & x) {
+    ga::Backend backend("CPU", 1, /*use_repack =*/false, nullptr);
+    ga::GraphRunner runner(backend, 16);
+    const int64_t n_rows = (int64_t)x.size() / n_in;
+    ggml_context * ctx = runner.begin();
+    ggml_tensor * weight = runner.input(type, n_in, n_out, 1, 1, file, "weight");
+    ggml_tensor * product = ggml_mul_mat(ctx, weight, runner.input(GGML_TYPE_F32, x, n_in, n_rows, 1, 1, "x"));
+    runner.output(product, true);
+    runner.compute();
+    std::vector<float> out((size_t)(n_out * n_rows));
+    runner.read(product, out.data(), 0, ggml_nbytes(product));
+    return out;
+}
+
+// Rounding x to 8 bits in blocks of 32 costs no more than what ggml does, for rows as they are in models: some inputs are large.
+void test_errors_are_no_larger_than_ggmls(const ga::QuantClass & kernels, const ga::QuantKernel & kernel) {
+    const int64_t n_in = 1536, n_out = 128, n_rows = 24;
+    const std::vector<uint8_t> file = as_in_file(kernel.type, n_in, n_out, false);
+    std::vector<float> known((size_t)(n_in * n_out)), x = normal((size_t)(n_in * n_rows)),
+                                                      out((size_t)(n_out * n_rows));
+    ggml_get_type_traits(kernel.type)->to_float(file.data(), known.data(), n_in * n_out);
+    for (size_t i = 0; i < x.size(); i += 97) {
+        x[i] *= 10.0f;
+    }
+    std::vector<uint8_t> packed = file;
+    if (kernel.packed) {
+        ga::pack_quants(kernel.type, file.data(), n_in, n_out, 0, n_out / ga::kQuantOutputs, packed.data());
+    }
+    const Quantised rows = quantise(kernels.quantise ? kernels.quantise : ga::quant_avx2().quantise, x, n_in);
+    kernel.multiply(packed.data(), n_out, rows.rows, n_rows, 0, n_out / ga::kQuantOutputs, out.data());
+    const std::vector<float> theirs = ggml_products(kernel.type, file, n_in, n_out, x);
+    double error = 0, error_of_ggml = 0, size = 0;
+    for (int64_t row = 0; row < n_rows; row++) {
+        for (int64_t o = 0; o < n_out; o++) {
+            double sum = 0;
+            for (int64_t i = 0; i < n_in; i++) {
+                sum += (double)known[(size_t)(o * n_in + i)] * x[(size_t)(row * n_in + i)];
+            }
+            const size_t at = (size_t)(row * n_out + o);
+            error += (out[at] - sum) * (out[at] - sum);
+            error_of_ggml += (theirs[at] - sum) * (theirs[at] - sum);
+            size += sum * sum;
+        }
+    }
+    std::printf("%-8s %-7s relative error %.2e, ggml's %.2e\n", kernels.name, ggml_type_name(kernel.type),
+                std::sqrt(error / size), std::sqrt(error_of_ggml / size));
+    CHECK(error <= 1.05 * 1.05 * error_of_ggml, "%s %s", kernels.name, ggml_type_name(kernel.type));
+}
+
 // ---- the choice ----------------------------------------------------------------------------------------------------
 
 void multiply_wrong(const void * matrix, int64_t n_out, const ga::QuantRows & x, int64_t n_rows, int64_t first,
@@ -285,6 +339,7 @@ int main() {
             CHECK(ga::disproof(kernel).empty(), "%s %s", ggml_type_name(kernel.type), ga::disproof(kernel).c_str());
             test_shapes(*kernels, kernel);
             test_infinite_rows(*kernels, kernel);
+            test_errors_are_no_larger_than_ggmls(*kernels, kernel);
         }
     }
     test_broken_kernels_are_left_out();
