@@ -218,6 +218,13 @@ void quantise(const float * x, int64_t n_in, int8_t * quants, QuantBlock * block
 
 } // namespace
 
+} // namespace ga
+
+GA_TARGET_END
+
+namespace ga {
+
+// Outside of the region: what this instantiates of the standard library may be what the whole program uses.
 const QuantClass & quant_avx2() {
     static const QuantClass avx2 = {"avx2",
                                     __builtin_cpu_supports("avx2") &&
@@ -234,8 +241,6 @@ const QuantClass & quant_avx2() {
 }
 
 } // namespace ga
-
-GA_TARGET_END
 
 #else
 

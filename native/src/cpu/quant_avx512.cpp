@@ -198,6 +198,13 @@ void multiply_q8(const void * matrix, int64_t n_out, const QuantRows & x, int64_
 
 } // namespace
 
+} // namespace ga
+
+GA_TARGET_END
+
+namespace ga {
+
+// Outside of the region: what this instantiates of the standard library may be what the whole program uses.
 const QuantClass & quant_avx512() {
     static const QuantClass avx512 = {"avx512",
                                       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
@@ -209,8 +216,6 @@ const QuantClass & quant_avx512() {
 }
 
 } // namespace ga
-
-GA_TARGET_END
 
 #else
 
