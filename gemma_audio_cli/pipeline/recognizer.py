@@ -21,8 +21,8 @@ from gemma_audio_cli.pipeline.engines import EngineFactory
 from gemma_audio_cli.pipeline.options import ModelOptions
 from gemma_audio_cli.sound import MAX_CLIP_SECONDS
 
-DEMO_WINDOW = 8.0
-"""Seconds: what the demo model was trained on, and some more."""
+DEMO_WINDOW = 6.0
+"""Seconds that the demo model hears well: in longer windows, which have pauses in them, it makes up words."""
 
 
 class Recognizer:
