@@ -93,7 +93,8 @@ class Mixer:
             yield self._segment()
 
     def _segment(self) -> Floats:
-        block = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        # In one order in memory, however it came: how a product is rounded depends on that.
+        block = np.ascontiguousarray(self._held[0] if len(self._held) == 1 else np.concatenate(self._held))
         self._held, self._n_held = [], 0
         self._judge(block)
         factors = np.where(self._turned, _TURNED, 1.0) * self._weights
