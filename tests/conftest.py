@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -14,6 +15,9 @@ from typing import IO
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
+
+from tests.forks import Program
 
 from real_files.source import LlamaSource, SourceError, fetch
 
@@ -53,32 +57,55 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_CACHE"] = str(ROOT / "build" / "no-models")
 
 
-def make_model(folder: Path, *arguments: str) -> Model:
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)`: a folder that `make` fills, once for all processes of pytest-xdist. Tests only
+    read what is in it.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        with FileLock(place / f"{name}.lock"):
+            folder = place / name
+            if not folder.exists():
+                making = place / f"{name}.making"
+                shutil.rmtree(making, ignore_errors=True)
+                making.mkdir()
+                make(making)
+                making.rename(folder)
+        return folder
+
+    return made
+
+
+def make_model(folder: Path, *arguments: str) -> None:
     """A seeded random pair made by scripts/make_random_model.py."""
-    command = [
-        sys.executable,
-        str(ROOT / "scripts" / "make_random_model.py"),
-        "--out",
-        str(folder),
-        *arguments,
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(command, check=True, capture_output=True)
+    script = str(ROOT / "scripts" / "make_random_model.py")
+    subprocess.run(
+        [sys.executable, script, "--out", str(folder), *arguments], check=True, capture_output=True
+    )
+
+
+def found_model(folder: Path) -> Model:
+    """The pair in a folder."""
     mmproj = next(folder.glob("mmproj-*.gguf"))
     text = next(path for path in folder.glob("*.gguf") if path != mmproj)
     return Model(text, mmproj)
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def tiny_model(made_once: Callable[..., Path]) -> Model:
     """A model of a few megabytes with every feature of the architecture and random weights."""
-    return make_model(tmp_path_factory.mktemp("tiny"), "--size", "tiny")
+    return found_model(made_once("tiny", lambda folder: make_model(folder, "--size", "tiny")))
 
 
 @pytest.fixture(scope="session")
-def mismatched_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def mismatched_model(made_once: Callable[..., Path]) -> Model:
     """A model whose projector is wider than its text model."""
-    return make_model(tmp_path_factory.mktemp("mismatch"), "--size", "tiny", "--width-mismatch")
+    options = ("--size", "tiny", "--width-mismatch")
+    return found_model(made_once("mismatch", lambda folder: make_model(folder, *options)))
 
 
 @pytest.fixture(scope="session")
@@ -104,18 +131,24 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def program() -> Iterator[Program]:
+    """Starts gemma-audio, in any folder and environment; see `tests/forks.py`."""
+    made = Program()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
+def cli(environment: dict[str, str], tmp_path: Path, program: Program) -> Callable[..., Result]:
     """Runs gemma-audio in a process of its own, in tmp_path."""
 
-    def run(*arguments: object, stdin: bytes | None = b"", env: dict[str, str] | None = None) -> Result:
-        done = subprocess.run(
-            [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
+    def run(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None) -> Result:
+        done = program.run(
+            [str(argument) for argument in arguments],
             cwd=tmp_path,
             env=environment | {"PYTHONPATH": str(ROOT)} | (env or {}),
-            timeout=120,
+            stdin=stdin,
         )
         return Result(done.returncode, done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode())
 

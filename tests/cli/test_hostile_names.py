@@ -10,15 +10,15 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.forks import Program
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="such names cannot exist there, nor a pty")
 
@@ -66,38 +66,38 @@ def name_of(chosen: list[str]) -> str:
     return "a" + "".join(f"{part}{MARK}" for part in chosen)
 
 
-def run(arguments: list[str], folder: Path, *, pty: bool, env: dict[str, str]) -> bytes:
-    """All that a command writes on stdout and stderr: into pipes, or on a terminal."""
-    command = [sys.executable, "-m", "gemma_audio_cli", *arguments]
-    environment = (
-        {k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_")}
-        | {
-            "PYTHONPATH": str(ROOT),
-            "TERM": "xterm",
-            "GEMMA_AUDIO_THREADS": "1",
-            "COLUMNS": "200",
-            "GEMMA_AUDIO_CONFIG_DIR": str(folder / "config"),
-            "GEMMA_AUDIO_BACKENDS_DIR": str(folder / "built"),
-        }
-        | env
-    )
-    if not pty:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120
+@pytest.fixture(scope="session")
+def run(program: Program) -> Callable[..., bytes]:
+    """Runs a command: all that it writes on stdout and stderr, into pipes or on a terminal."""
+
+    def in_folder(arguments: list[str], folder: Path, *, pty: bool, env: dict[str, str]) -> bytes:
+        environment = (
+            {k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_")}
+            | {
+                "PYTHONPATH": str(ROOT),
+                "TERM": "xterm",
+                "GEMMA_AUDIO_THREADS": "1",
+                "COLUMNS": "200",
+                "GEMMA_AUDIO_CONFIG_DIR": str(folder / "config"),
+                "GEMMA_AUDIO_BACKENDS_DIR": str(folder / "built"),
+            }
+            | env
         )
-        return done.stdout + done.stderr
-    ours, theirs = os.openpty()
-    child = subprocess.Popen(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    seen = b""
-    with contextlib.suppress(OSError):  # the other end is closed
-        while data := os.read(ours, 65_536):
-            seen += data
-    os.close(ours)
-    child.wait(60)
-    return seen
+        if not pty:
+            done = program.run(arguments, cwd=folder, env=environment)
+            return done.stdout + done.stderr
+        ours, theirs = os.openpty()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        child = program.begin(arguments, cwd=folder, env=environment, streams=(nothing, theirs, theirs))
+        seen = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while data := os.read(ours, 65_536):
+                seen += data
+        os.close(ours)
+        child.wait(60)
+        return seen
+
+    return in_folder
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ def check(output: bytes, chosen: list[str]) -> None:
 @pytest.mark.parametrize("how", HOW)
 @settings(max_examples=2, deadline=None, derandomize=True, database=None)
 @given(chosen=parts, pty=st.booleans())
-def test_no_command_shows_them_raw(how, chosen, pty):
+def test_no_command_shows_them_raw(run, how, chosen, pty):
     chosen = [*chosen, "\x1b[31m", "\n"]  # these always
     name = name_of(chosen)
     with place(name) as folder:
@@ -182,7 +182,7 @@ def test_no_command_shows_them_raw(how, chosen, pty):
         check(run(arguments, folder, pty=pty, env=env), chosen)
 
 
-def test_every_part_is_tried():
+def test_every_part_is_tried(run):
     """On a terminal and in a pipe, with one command that shows names in its results and in its messages."""
     for pty, group in itertools.product((False, True), (PARTS[:10], PARTS[10:20], PARTS[20:])):
         name = name_of(group)
@@ -195,7 +195,7 @@ def test_every_part_is_tried():
         assert len(output.splitlines()) == 2
 
 
-def test_a_name_in_json_is_exact(tmp_path):
+def test_a_name_in_json_is_exact(run):
     name = name_of([part for part in PARTS if part[0] < "\udc80" or part[0] > "\udcff"])
     with place(name) as folder:
         output = run(
@@ -205,7 +205,7 @@ def test_a_name_in_json_is_exact(tmp_path):
     assert output.decode().replace("\n", "").isprintable()
 
 
-def test_a_path_is_exact_where_a_program_reads_it(tmp_path):
+def test_a_path_is_exact_where_a_program_reads_it(run, tmp_path):
     """Latin-1 is no UTF-8, and a folder of such a name can be used: $EDITOR "$(gemma-audio config path)"."""
     folder = os.fsdecode("Käse".encode("latin-1"))
     env = {"GEMMA_AUDIO_CONFIG_DIR": folder}
