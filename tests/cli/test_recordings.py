@@ -8,8 +8,8 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
+import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -89,50 +89,48 @@ def encode(path: Path, codec: str, form: str, tracks: dict[str, np.ndarray], lay
     return path
 
 
-def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as the `cli` fixture, for fixtures of a session."""
-    ours = "GEMMA_AUDIO_"
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) or k == "GEMMA_AUDIO_LIBRARY"}
-    settings = {"CONFIG_DIR": str(folder / "none"), "BACKENDS_DIR": str(folder / "none"), "THREADS": "2"}
-    return subprocess.run(
-        [sys.executable, "-m", "gemma_audio_cli", *map(str, arguments)],
-        cwd=folder,
-        env=kept | {ours + name: value for name, value in settings.items()} | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+NAMES = {key: "-".join((key[2], *key[:2])) for key in MATRIX}
+"""Of the files, without their extensions."""
 
 
 @pytest.fixture(scope="session")
-def recordings(tmp_path_factory) -> tuple[Path, dict[tuple[str, str, str], str]]:
-    """A folder with all of MATRIX, and the name of each without its extension."""
-    folder = tmp_path_factory.mktemp("matrix")
-    voice = spoken(RATE)
-    sounds = {"short": voice, "long": np.concatenate([voice, quiet(3.0, RATE), voice])}
-    names = {}
-    for layout, suffix, length in MATRIX:
-        codec, form = CONTAINERS[suffix]
-        names[layout, suffix, length] = f"{length}-{layout}-{suffix}"
-        path = folder / f"{length}-{layout}-{suffix}.{suffix}"
-        sound = arranged(sounds[length], layout)
-        if suffix == "ogg":  # the FFmpeg of PyAV has no encoder of Vorbis; its channels come in another order
-            order = [0, 2, 1, 4, 5, 3] if layout == "5.1" else slice(None)
-            soundfile.write(path, sound[:, order], RATE, format="OGG", subtype="VORBIS")
-        else:
-            encode(path, codec, form, {"": sound}, layout)
-    return folder, names
+def recordings(made_once) -> Path:
+    """A folder with all of MATRIX."""
+
+    def make(folder: Path) -> None:
+        voice = spoken(RATE)
+        sounds = {"short": voice, "long": np.concatenate([voice, quiet(3.0, RATE), voice])}
+        for (layout, suffix, length), name in NAMES.items():
+            codec, form = CONTAINERS[suffix]
+            path = folder / f"{name}.{suffix}"
+            sound = arranged(sounds[length], layout)
+            if (
+                suffix == "ogg"
+            ):  # the FFmpeg of PyAV has no encoder of Vorbis; its channels come in another order
+                order = [0, 2, 1, 4, 5, 3] if layout == "5.1" else slice(None)
+                soundfile.write(path, sound[:, order], RATE, format="OGG", subtype="VORBIS")
+            else:
+                encode(path, codec, form, {"": sound}, layout)
+
+    return made_once("matrix", make)
 
 
 @pytest.fixture(scope="session")
-def transcripts(recordings) -> dict[tuple[str, str, str], dict]:
+def transcripts(recordings, program, made_once) -> dict[tuple[str, str, str], dict]:
     """What one run makes of all of MATRIX."""
-    folder, names = recordings
-    files = sorted(path.name for path in folder.iterdir() if path.is_file())
-    done = run(folder, "transcribe", "-q", "-m", "demo", "-f", "json", "-o", "out/", *files)
-    assert (done.returncode, done.stderr) == (0, "")
-    return {key: json.loads((folder / "out" / f"{name}.json").read_text()) for key, name in names.items()}
+
+    def make(folder: Path) -> None:
+        ours = "GEMMA_AUDIO_"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) or k == "GEMMA_AUDIO_LIBRARY"}
+        settings = {"CONFIG_DIR": str(folder / "none"), "BACKENDS_DIR": str(folder / "none"), "THREADS": "2"}
+        env = kept | {ours + name: value for name, value in settings.items()} | {"PYTHONPATH": str(ROOT)}
+        files = sorted(path.name for path in recordings.iterdir())
+        command = ["transcribe", "-q", "-m", "demo", "-f", "json", "-o", f"{folder}/", *files]
+        done = program.run(command, cwd=recordings, env=env, timeout=600)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+    folder = made_once("transcripts", make)
+    return {key: json.loads((folder / f"{name}.json").read_text()) for key, name in NAMES.items()}
 
 
 @pytest.mark.parametrize(("layout", "suffix", "length"), MATRIX)
@@ -146,15 +144,15 @@ def test_every_container_mono_stereo_and_surround(transcripts, layout, suffix, l
 
 
 def test_python_gives_what_the_command_gives(recordings, transcripts):
-    folder, names = recordings
-    files = {next(folder.glob(f"{name}.*")): key for key, name in names.items()}
+    """Of every container, and of one and several windows; layouts are mixed below both."""
+    files = {next(recordings.glob(f"{name}.*")): key for key, name in NAMES.items() if "stereo" in key}
     found: dict[str, list[dict]] = {}
     for event in transcribe_many(sorted(files), model="demo"):
         if isinstance(event, RecordingStarted):
             found[event.recording.file] = []
         elif isinstance(event, SegmentDone) and not event.segment.empty:
             found[event.recording.file].append(segment_as_dict(event.segment))
-    assert len(found) == len(MATRIX)
+    assert len(found) == len(CONTAINERS) + len(LONG)
     assert found == {str(path): transcripts[key]["segments"] for path, key in files.items()}
 
 
@@ -275,30 +273,41 @@ def test_no_library_talks_on_stderr(cli, tmp_path, data):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_control_c_at_any_moment_of_reading_is_one_line_and_130(start, tmp_path):
-    """Ten times here; GEMMA_AUDIO_INTERRUPTIONS=110 for more."""
-    # Several times what the fastest machine transcribes before the last signal.
-    long = np.tile(np.concatenate([spoken(44_100), quiet(1.0, 44_100)]), 240)
-    soundfile.write(tmp_path / "long.wav", np.stack([long, long], axis=1), 44_100)
+    """Six times here; GEMMA_AUDIO_INTERRUPTIONS=110 for more."""
+    stereo = np.repeat(np.concatenate([spoken(44_100), quiet(1.0, 44_100)])[:, None], 2, axis=1)
+    block = (32_767 * stereo).astype("<i2").tobytes()
+    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
+        file.setparams((2, 2, 44_100, 0, "NONE", ""))
+        for _ in range(240):  # twenty minutes: no machine transcribes them in a second with one thread
+            file.writeframesraw(block)
     chance = random.Random(5)
-    bad = []
-    for _ in range(int(os.environ.get("GEMMA_AUDIO_INTERRUPTIONS", "10"))):
-        process = start("transcribe", "-q", "-m", "demo", "long.wav")
-        delay = chance.uniform(0.5, 4.0)
-        time.sleep(delay)
+    first_text, bad = [], []
+    for number in range(int(os.environ.get("GEMMA_AUDIO_INTERRUPTIONS", "6"))):
+        process = start("transcribe", "-q", "-m", "demo", "--jsonl", "long.wav")
+        begun = time.monotonic()
+        if number % 2 == 0:  # after the first text has come
+            assert process.stdout.readline()
+            first_text.append(time.monotonic() - begun)
+            time.sleep(chance.uniform(0.0, 1.0))
+        else:  # before that
+            time.sleep(chance.uniform(0.3, 1.0) * min(first_text))
         process.send_signal(signal.SIGINT)
+        after = time.monotonic() - begun
         _, err = process.communicate(timeout=60)
         if (process.returncode, err) != (130, b"gemma-audio: interrupted\n"):
-            bad.append((delay, process.returncode, err[-300:]))
+            bad.append((after, process.returncode, err[-300:]))
+    (tmp_path / "long.wav").unlink()
     assert bad == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_control_c_ends_the_wait_for_a_pipe_with_its_resampler(start, tmp_path):
-    process = start("transcribe", "-q", "-m", "demo", "--raw", "s16le:44100:2", "-", stdin=subprocess.PIPE)
+    raw = ("--raw", "s16le:44100:2", "-")
+    process = start("transcribe", "-q", "-m", "demo", "--jsonl", *raw, stdin=subprocess.PIPE)
     sound = (32_767 * np.repeat(np.tile(spoken(44_100), 4)[:, None], 2, axis=1)).astype("<i2")
     process.stdin.write(sound.tobytes())
     process.stdin.flush()
-    time.sleep(3.0)  # the pipe stays open
+    assert process.stdout.readline()  # it waits for more: the pipe stays open
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130

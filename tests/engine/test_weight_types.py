@@ -46,22 +46,27 @@ F32_CACHE = SessionOptions(n_ctx=256, kv_type="f32")
 Quantised = Callable[[str], tuple[Path, Path, Path]]
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+@pytest.fixture(scope="session")
+def pair(made_once: Callable[..., Path]) -> tuple[Path, Path]:
     """The float32 files: text model, projector."""
-    return make_pair("blocks", "f32", "f32", 11, tmp_path_factory.mktemp("blocks"))
+    folder = made_once("blocks", lambda folder: make_pair("blocks", "f32", "f32", 11, folder))
+    return folder / "blocks-f32.gguf", folder / "mmproj-blocks-f32.gguf"
 
 
-@pytest.fixture(scope="module")
-def in_type(pair: tuple[Path, Path]) -> Quantised:
+@pytest.fixture(scope="session")
+def in_type(pair: tuple[Path, Path], made_once: Callable[..., Path]) -> Quantised:
     """The files in a weight type, made once: text model, projector, projector with its values in float32."""
 
     def make(kind: str) -> tuple[Path, Path, Path]:
-        text, mmproj, wide = (pair[0].with_name(f"{what}-{kind}.gguf") for what in ("text", "mmproj", "wide"))
-        if not text.exists():
+        names = [f"{what}-{kind}.gguf" for what in ("text", "mmproj", "wide")]
+
+        def fill(folder: Path) -> None:
+            text, mmproj, wide = (folder / name for name in names)
             assert kind in quantise_projector(pair[1], mmproj, wide, kind)
             assert kind in quantise(pair[0], text, kind)
-        return text, mmproj, wide
+
+        folder = made_once(f"blocks-{kind}", fill)
+        return folder / names[0], folder / names[1], folder / names[2]
 
     return make
 
