@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from filelock import FileLock
 
-from tests.forks import Program
+from tests.forks import Program, Result
 
 from real_files.source import LlamaSource, SourceError, fetch
 
@@ -37,15 +37,6 @@ class Model:
 
     text: Path
     mmproj: Path
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run of the command line left."""
-
-    code: int
-    out: str
-    err: str
 
 
 def pytest_configure(config: pytest.Config) -> None:

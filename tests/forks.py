@@ -24,6 +24,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +36,15 @@ _EARLY = (
     "FORCE_", "PY_COLORS", "TERMINAL_WIDTH", "COVERAGE_",
 )  # fmt: skip
 """Beginnings of variables that are read when Python starts, or when a library is loaded or imported."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run of the command line left."""
+
+    code: int
+    out: str
+    err: str
 
 
 def _early(environment: Mapping[str, str]) -> dict[str, str]:

@@ -54,7 +54,7 @@ class VirtualMicrophone:
             ],
             env=self.env, stdin=subprocess.DEVNULL, stderr=(self._folder / "daemon.log").open("ab"),
         )  # fmt: skip
-        for _ in range(100):
+        for _ in range(600):
             if "speaker.monitor" in self.pactl("list", "short", "sources", check=False):
                 break
             time.sleep(0.05)
@@ -86,12 +86,12 @@ class VirtualMicrophone:
 
     def play(self, path: Path) -> None:
         """Plays a recording into the microphone, to its end."""
-        subprocess.run(["paplay", str(path)], env=self.env, check=True, timeout=30)
+        subprocess.run(["paplay", str(path)], env=self.env, check=True, timeout=60)
 
     def pactl(self, *arguments: str, check: bool = True) -> str:
         """What the daemon's control program prints."""
         return subprocess.run(
-            ["pactl", *arguments], env=self.env, check=check, capture_output=True, text=True, timeout=10
+            ["pactl", *arguments], env=self.env, check=check, capture_output=True, text=True, timeout=60
         ).stdout
 
     def _keep_awake(self) -> None:
@@ -146,7 +146,7 @@ class Child:
         """stderr so far."""
         return self._log.read_text()
 
-    def wait_for(self, text: str, seconds: float = 15.0) -> None:
+    def wait_for(self, text: str, seconds: float = 60.0) -> None:
         """Until stderr has it."""
         until = time.monotonic() + seconds
         while text not in self.said:
@@ -158,7 +158,7 @@ class Child:
         """Sends the signal, if any, and waits; the exit code."""
         if signal_number is not None:
             self.process.send_signal(signal_number)
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=60)
         self.out = out.decode()
         """What came on stdout, once it has ended."""
         assert self._command == "live" or not out, "stdout is for results"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.forks import ROOT, Result
 from tests.models.hub import ALT, E2B, Hub
 
 
@@ -45,6 +48,29 @@ def environment(environment: dict[str, str], hub: Hub, cache: Path, tmp_path: Pa
     """Child processes ask this hub and no other."""
     kept = {k: v for k, v in environment.items() if not k.startswith(("HF_", "HUGGING"))}
     return kept | hub.environment(cache) | {"GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "config")}
+
+
+IMPATIENT = """
+import sys
+from gemma_audio_cli.models import fetch
+fetch._PAUSE = 0.01
+from gemma_audio_cli.cli import run
+sys.exit(run(["models", *sys.argv[1:]]))
+"""
+
+
+@pytest.fixture
+def impatient_models(environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
+    """`gemma-audio models ...` with pauses between its trials that take no time."""
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-c", IMPATIENT, *arguments], cwd=tmp_path, capture_output=True, text=True,
+            env=environment | {"PYTHONPATH": str(ROOT)} | (env or {}), timeout=120,
+        )  # fmt: skip
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
 
 
 @pytest.fixture

@@ -201,11 +201,9 @@ def test_no_token_is_asked_for_where_a_refusal_says(models, hub, contents):
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def test_a_file_that_answers_416_again_and_again_is_given_up(models, hub, cache):
+def test_a_file_that_answers_416_again_and_again_is_given_up(impatient_models, hub, cache):
     hub.faults.cut_after, hub.faults.no_rest = 100_000, True
-    start = time.monotonic()
-    assert "cannot be reached" in one_line(models("pull", "e2b"))
-    assert time.monotonic() - start < 60
+    assert "cannot be reached" in one_line(impatient_models("pull", "e2b"))
     assert hub.count("/cdn/") < 20
 
 
@@ -288,7 +286,9 @@ def test_what_is_no_good_http_is_one_line(refused, raw_server, talk):
 
 
 @pytest.mark.parametrize("kept", ["part", "nothing"])
-def test_a_tls_server_that_closes_early_is_one_line_and_resumed(models, hub, cache, tmp_path, kept):
+def test_a_tls_server_that_closes_early_is_one_line_and_resumed(
+    impatient_models, models, hub, cache, tmp_path, kept
+):
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
             "-keyout", "key.pem", "-out", "cert.pem"]  # fmt: skip
@@ -306,13 +306,13 @@ def test_a_tls_server_that_closes_early_is_one_line_and_resumed(models, hub, cac
     hub.faults.redirect, hub.faults.reset = False, True
     hub.faults.cut_after = 100_000 if kept == "part" else 0
     hub.faults.cuts = 3 if kept == "part" else 10**9
-    done = models("pull", "e2b", env=env)
+    done = impatient_models("pull", "e2b", env=env)
     if kept == "part":
         assert done.code == 0, done.err
     else:
         assert "cannot be reached" in one_line(done)
         hub.faults.cut_after = None
-        assert models("pull", "e2b", env=env).code == 0
+        assert impatient_models("pull", "e2b", env=env).code == 0
     assert models("verify", "e2b").code == 0
 
 
@@ -324,6 +324,7 @@ def test_remove_leaves_what_a_running_pull_has_fetched(start, models, hub, cache
     hub.faults.drip = 1.0  # it is still coming, however slow this machine is
     child = start("models", "pull", "e2b:Q4_0")
     while not any(path.stat().st_size for path in cache.rglob("*.incomplete")):
+        assert child.poll() is None
         time.sleep(0.02)
     line = one_line(models("remove", "e2b:Q8_0"))
     assert "somebody is fetching from there" in line
@@ -342,6 +343,7 @@ def test_remove_goes_on_after_a_pull_that_was_killed(start, models, hub, cache):
     hub.faults.drip = 0.05
     child = start("models", "pull", "e2b:Q4_0")
     while not any(path.stat().st_size for path in cache.rglob("*.incomplete")):
+        assert child.poll() is None
         time.sleep(0.02)
     child.kill()
     child.wait()
