@@ -17,9 +17,8 @@ import pytest
 import soundfile
 from filelock import FileLock
 
-from tests.forks import Program, Result
-
 from real_files.source import LlamaSource, SourceError, fetch
+from tests.forks import Program, Result
 
 # A shell starts background jobs with Ctrl-C ignored, nohup ignores the end of a terminal, and all children
 # inherit that: the tests of interruptions would wait for ever.

@@ -10,7 +10,7 @@
 The fork is a process like any other: descriptors, environment, folder, signals and exit are its own, and
 `__main__.py` runs in it from the first line. Only the modules are there already. Where the environment has
 something that Python or a library reads before that, such as PYTHONPATH, a Python is started as usual; with
-GEMMA_AUDIO_TEST_FORKS=0, and on other systems than Linux, always.
+GEMMA_AUDIO_TEST_FORKS=0, with coverage, and on other systems than Linux, always.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "gemma_audio_cli")
+POSSIBLE = (
+    sys.platform == "linux"
+    and os.environ.get("GEMMA_AUDIO_TEST_FORKS") != "0"
+    and "COVERAGE_PROCESS_CONFIG" not in os.environ  # coverage begins when Python starts
+)
 _MESSAGE = 200_000
 """Bytes of the longest message: what a socket takes at once on Linux."""
 _EARLY = (
     "PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "OPENBLAS_", "NUMPY_", "NPY_", "TYPER_", "_TYPER_", "TQDM_",
-    "FORCE_", "PY_COLORS", "TERMINAL_WIDTH", "COVERAGE_",
+    "FORCE_", "PY_COLORS", "TERMINAL_WIDTH",
 )  # fmt: skip
 """Beginnings of variables that are read when Python starts, or when a library is loaded or imported."""
 
@@ -108,7 +113,7 @@ class Program:
         self._socket = self._server = None
 
     def _fits(self, env: Mapping[str, str]) -> bool:
-        if sys.platform != "linux" or os.environ.get("GEMMA_AUDIO_TEST_FORKS") == "0":
+        if not POSSIBLE:
             return False
         if self._server is None:
             self._start(env)

