@@ -41,6 +41,10 @@ man:
 suite *arguments:
     sh scripts/test "$@"
 
+# Run the tests that take long and seldom fail
+slow *arguments:
+    sh scripts/test --slow "$@"
+
 # Compare with transformers and llama.cpp, live; installs torch
 parity *arguments:
     sh scripts/test --parity "$@"

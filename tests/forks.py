@@ -242,8 +242,11 @@ def _reopen() -> None:
 
 
 if __name__ == "__main__":
-    _import_all()
-    sys.argv[1:] = _serve(socket.socket(fileno=int(sys.argv[1])))
+    try:
+        _import_all()
+        sys.argv[1:] = _serve(socket.socket(fileno=int(sys.argv[1])))
+    except KeyboardInterrupt:  # of the tests: they end too
+        os._exit(130)
     _reopen()
     import runpy
 

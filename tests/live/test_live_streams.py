@@ -285,12 +285,13 @@ def test_a_damaged_stream_gives_what_could_be_heard(cli):
     assert "cut short" in done.err.splitlines()[-1]
 
 
-def test_ten_minutes_take_no_more_memory_than_one(spoken):
+@pytest.mark.parametrize("minutes", [4, pytest.param(15, marks=pytest.mark.slow)])
+def test_many_minutes_take_no_more_memory_than_one(minutes):
     script = str(ROOT / "scripts" / "bench" / "live.py")
-    command = [sys.executable, script, "replay", "--minutes", "10", "--in-step"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=200)
+    command = [sys.executable, script, "replay", "--minutes", str(minutes), "--in-step"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60 * minutes)
     result = json.loads(done.stdout)
-    assert result["lines"] == result["utterances"] > 100
+    assert result["lines"] == result["utterances"] > 10 * minutes
     assert result["lines_that_differ"] == 0
     early = max(result["resident_mb"][:3])
     assert max(result["resident_mb"]) < early + 15
