@@ -43,7 +43,9 @@ _BY_QUANTISER = ("q6_k", "q4_0")
 
 # Written as f32 whatever type is asked for: llama.cpp's converter matches its own rule ("_conv" in the
 # checkpoint's name) against these, the input projection included because it sits in the convolution module.
-_ALWAYS_F32 = ("a.conv1d.", "a.input_projection.", ".conv_dw.", "v.position_embd.")
+# `mm.a.input_projection` of the unified model is another tensor, and a matrix like any other.
+_ALWAYS_F32 = ("a.conv1d.", "a.input_projection.", "v.position_embd.")
+_DEPTHWISE = ".conv_dw."
 
 # Rows are looked up in these, and the first is the output matrix too: quantised files have them in a finer
 # type.
@@ -57,7 +59,7 @@ def storage_type(spec: TensorSpec, wanted: str) -> GGMLQuantizationType:
     """Type of a tensor in a file of type `wanted`, by the rules of llama.cpp's converter and quantiser."""
     if len(spec.shape) < 2 or not spec.name.endswith(".weight") or spec.name.endswith("_norm.weight"):
         return GGMLQuantizationType.F32
-    if any(part in spec.name for part in _ALWAYS_F32):
+    if spec.name.startswith(_ALWAYS_F32) or _DEPTHWISE in spec.name:
         return GGMLQuantizationType.F32
     if spec.name == "v.patch_embd.weight":
         return GGMLQuantizationType.F16 if wanted == "f16" else GGMLQuantizationType.F32
