@@ -134,6 +134,11 @@ def quantise_tables(source: Path, target: Path) -> dict[str, int]:
     return counts
 
 
+def widen(source: Path, target: Path) -> None:
+    """A file with the values that `source` holds, in float32, decoded by ggml."""
+    run("widen", source, target)
+
+
 def decode(path: Path, rows: dict[str, list[int]]) -> dict[str, FloatArray]:
     """All tensors of a file in float32, by ggml; of those that `rows` names only these rows."""
     tensors: dict[str, FloatArray] = run("decode", path, rows)

@@ -24,6 +24,10 @@ HALF_LOGIT_BOUND = 0.1
 """Where a device multiplies in float16, of the small random models' logits of 7 at most."""
 QUANTISED_COSINE = 0.9995
 QUANTISED_TOP1 = 0.99
+NOT_WORSE = 1.05
+"""Our error over llama.cpp's, each against float32 with the very weights of a quantised file."""
+ROUNDING = 2e-6
+"""Errors below this are float32's own."""
 
 _SESSION = SessionOptions(n_ctx=512, kv_type="f32")
 
@@ -63,6 +67,12 @@ def cosines(ours: FloatArray, theirs: FloatArray) -> FloatArray:
     """Cosine of each row, in float64."""
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     return np.asarray((a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1)), dtype=np.float64)
+
+
+def error(values: FloatArray, truth: FloatArray) -> float:
+    """Root mean square of a row's error, as a share of the row's own; the mean of all rows."""
+    squares = [np.mean(np.square(rows, dtype=np.float64), axis=-1) for rows in (values - truth, truth)]
+    return float(np.sqrt(squares[0] / squares[1]).mean())
 
 
 def cosine_close(ours: FloatArray, theirs: FloatArray, bound: float = COSINE_BOUND) -> None:

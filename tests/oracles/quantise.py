@@ -65,11 +65,25 @@ KINDS = {
     "Q1_0": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, every_matrix=True),
 }
 
+MIXES = {
+    "Q3_K_S": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q3_K_S),
+    "Q3_K_M": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q3_K_M),
+    "Q3_K_L": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q3_K_L),
+    "Q4_K_S": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_S),
+    "Q4_K_M": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M),
+    "Q5_K_S": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q5_K_S),
+    "Q5_K_M": Kind(llama_cpp.LLAMA_FTYPE_MOSTLY_Q5_K_M),
+}
+"""What people download: a type with finer ones in some matrices, by the name of the file."""
+
 
 def quantise(source: Path, target: Path, kind: str) -> dict[str, int]:
-    """Write `target`; tensors of each type in it. Tables of `source` may be quantised. Raises OracleError."""
+    """Write `target`, of a kind or a mix; tensors of each type in it.
+
+    Tables of `source` may be quantised. Raises OracleError.
+    """
     silence()
-    how = KINDS[kind]
+    how = (KINDS | MIXES)[kind]
     params = llama_cpp.llama_model_quantize_default_params()
     params.nthread, params.ftype = 1, how.file_type
     params.allow_requantize = True
@@ -115,6 +129,19 @@ def decode(path: Path, rows: dict[str, list[int]]) -> dict[str, npt.NDArray[np.f
             values = _decoded(np.ascontiguousarray(data), tensor.qtype, (len(data), tensor.shape[-1]))
         found[name] = values if name in rows else values.reshape(tensor.shape)
     return found
+
+
+def widen(source: Path, target: Path) -> None:
+    """A file with the values that `source` holds, in float32."""
+
+    def wide(tensor: ReaderTensor) -> Stored:
+        shape = tuple(int(n) for n in reversed(tensor.shape))
+        if tensor.tensor_type == GGMLQuantizationType.F32:
+            return tensor.data, tensor.tensor_type
+        data = np.ascontiguousarray(tensor.data)
+        return _decoded(data, tensor.tensor_type, shape), GGMLQuantizationType.F32
+
+    rewrite(source, target, wide)
 
 
 class _Traits(ctypes.Structure):

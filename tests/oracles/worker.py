@@ -50,6 +50,11 @@ class Server:
 
         return quantise_tables(source, target)
 
+    def widen(self, source: Path, target: Path) -> None:
+        from oracles.quantise import widen
+
+        widen(source, target)
+
     def decode(self, path: Path, rows: dict[str, list[int]]) -> Any:
         from oracles.quantise import decode
 
