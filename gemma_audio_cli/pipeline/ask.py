@@ -7,10 +7,9 @@ recording ──► source ──► windows (all of it) ──► Transcriber.a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 
-from gemma_audio_cli.audio.read.source import open_source
+from gemma_audio_cli.audio.read.source import Source, open_source
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding.conversation import by_time
 from gemma_audio_cli.errors import InputError, UsageError
@@ -62,22 +61,24 @@ class _Asking:
         recording = Recording(shown, model=self._recognizer.model_name)
         failure: InputError | None = None
         yield RecordingStarted(recording)
-        with ExitStack() as sources:
-            try:
-                # Before the model is opened: a bad file costs no model, and of nothing a model would invent
-                # things.
-                found = []
-                for item in self._recordings:
-                    source = sources.enter_context(
-                        open_source(item.name, self._options.source, self._recognizer.notice)
-                    )
-                    heard = item.windows(source)
-                    found += [(item, heard)] if heard is not None else []
-                if found:
-                    self._heard = True
-                    yield from self._answers(recording, found)
-            except InputError as error:
-                failure = error
+        sources: list[Source] = []
+        try:
+            # Before the model is opened: a bad file costs no model, and of nothing a model would invent
+            # things.
+            found = []
+            for item in self._recordings:
+                source = open_source(item.name, self._options.source, self._recognizer.notice)
+                sources.append(source)
+                heard = item.windows(source)
+                found += [(item, heard)] if heard is not None else []
+            if found:
+                self._heard = True
+                yield from self._answers(recording, found)
+        except InputError as error:
+            failure = error
+        finally:
+            for source in sources:
+                source.close()
         failure = failure or next((item.failure for item in self._recordings if item.failure), None)
         seconds = sum(item.seconds for item in self._recordings)
         yield RecordingDone(recording, seconds, failure, heard=self._heard)
@@ -97,10 +98,13 @@ class _Asking:
             for item, heard in found
             for window in heard
         )
-        with transcriber.conversation() as talk:
+        talk = transcriber.conversation()
+        try:
             talk.hear(labelled)
             for question in self._questions:
                 yield from _asked(recording, question, talk.ask(question))
+        finally:
+            talk.close()
 
 
 def _asked(recording: Recording, question: str, answer: Iterator[str | Answer]) -> Iterator[AskEvent]:

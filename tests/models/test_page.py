@@ -62,7 +62,7 @@ def test_worth_is_shown_as_it_is_printed(models):
     lines = shown("models show e2b")
     assert len(lines) == 6
     for line in lines:
-        assert line.replace("Q6_K", "Q4_0") in page.splitlines()
+        assert line.replace("Q6_K", "Q8_0") in page.splitlines()
 
 
 def test_types_are_named_in_the_order_in_which_they_are_taken():
