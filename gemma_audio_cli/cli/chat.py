@@ -110,6 +110,10 @@ class _Session:
                         return
                 else:
                     self._show(self._talk.ask(text), text)
+            except KeyboardInterrupt:  # in the moment between two answers
+                if not self._person:
+                    raise
+                self._job.notice("stopped")
             except DEVICE_FAILURES:
                 raise
             except GemmaAudioError as error:
