@@ -108,6 +108,14 @@ def demo_model() -> Model:
 
 
 @pytest.fixture
+def not_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For processes that may not write files, or are interrupted in their first moments: with
+    `scripts/test --coverage`, coverage would begin in them, write a file and complain.
+    """
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of child processes: none of this machine's settings of ours."""
     kept = {

@@ -13,7 +13,10 @@ import pytest
 
 from stress import interrupts
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="no SIGINT to one process there")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="no SIGINT to one process there"),
+    pytest.mark.usefixtures("not_covered"),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "gemma_audio_cli"]

@@ -140,7 +140,7 @@ except OutputError as error:
 
 
 @posix
-def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
+def test_a_disk_that_fills_up_leaves_nothing_behind(not_covered, tmp_path):
     out, err = run(FULL, tmp_path).communicate(timeout=60)
     assert err == b""
     assert out.decode().startswith(f"{tmp_path / 'a.txt'}: cannot be written: File too large; make room")
