@@ -3,7 +3,7 @@
     transformers checkpoint ──► converter ──► GGUF ──► quantiser ──► GGUF of every type
            the truth                  ours and llama.cpp beside it
 
-Converted files are kept in build/real-format between runs (about 4 GB). `pytest -s` prints the tables. By
+Converted files are kept in build/real-format between runs (5 GB). `pytest -s` prints the tables. By
 default the usual types are run; GEMMA_AUDIO_EVERY_TYPE=1 adds all others that the quantiser makes.
 
 A quantised file is judged by its error against float32 with the very weights that the file holds: ours may be
@@ -294,7 +294,7 @@ def truth_model(e2b: Made) -> Any:
     return e2b.model()
 
 
-@pytest.mark.parametrize("kind", CONVERTED)
+@pytest.mark.parametrize("kind", ["f32", *CONVERTED])
 def test_converted_files_are_as_near_to_float32_as_llamacpps(kind: str, e2b: Made, truth_model: Any) -> None:
     """The bfloat16 file has Q, K and V in one matrix."""
     options = ("--fuse-qkv",) if kind == "bf16" else ()
@@ -318,7 +318,7 @@ def test_quantised_files_are_as_near_to_float32_as_llamacpps(
     text.unlink()
 
 
-@pytest.mark.parametrize("kind", CONVERTED)
+@pytest.mark.parametrize("kind", ["f32", *CONVERTED])
 def test_converted_12b_files(kind: str, llama_source: LlamaSource) -> None:
     made = Made("12b", llama_source, KEPT / "12b")
     judge(f"12b {kind}", made.pair(kind)[0], made.model())
