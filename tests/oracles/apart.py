@@ -166,8 +166,8 @@ class LlamaCpp:
         finally:
             _give_back(self._worker)
 
-    def tokenize(self, text: str) -> list[int]:
-        return self._ask("tokenize", text)
+    def tokenize(self, text: str, special: bool = True) -> list[int]:
+        return self._ask("tokenize", text, special)
 
     def prompt(self, text: str, audio: FloatArray) -> list[Part]:
         """The model's chat prompt of one clip (as embeddings) and an instruction."""

@@ -104,8 +104,8 @@ class LlamaCpp:
             llama_cpp.llama_model_free(self._model)
         self._mtmd = self._ctx = self._model = None
 
-    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids of `text`; nothing is added in front."""
+    def tokenize(self, text: str, special: bool = True) -> list[int]:
+        """Token ids of `text`; nothing is added in front. `special`: control tokens are found in it."""
         data = text.encode()
         tokens = (llama_cpp.llama_token * (len(data) + 16))()
         n = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, len(tokens), False, special)
