@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -129,12 +128,9 @@ def _sorted_out(
 
 def _lines(name: str) -> list[str]:
     """The questions of a file: its lines that are not empty."""
-    try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = "it is no UTF-8 text" if isinstance(error, ValueError) else error.strerror
-        raise UsageError(f"{name}: the questions cannot be read: {reason}") from None
+    from gemma_audio_cli.textfiles import text_of
+
+    text = text_of(name, "the questions", stdin=True)
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -211,7 +211,11 @@ def _stretch(text: str) -> tuple[float, float | None]:
 
 def _piped() -> Iterator[str]:
     """Lines of standard input as they come."""
-    for line in sys.stdin.buffer:
+    from gemma_audio_cli.textfiles import LARGEST
+
+    while line := sys.stdin.buffer.readline(LARGEST + 1):
+        if len(line) > LARGEST:
+            raise UsageError(f"-: a line on standard input has more than {LARGEST >> 20} MB")
         yield line.decode("utf-8", "replace").lstrip("\ufeff")
 
 

@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -297,28 +296,19 @@ class AnswerShape:
     def made(self) -> Shape | None:
         """The shape; None: free text. Raises UsageError."""
         from gemma_audio_cli.decoding import shape
+        from gemma_audio_cli.textfiles import text_of
 
         given = [name for name in ("schema", "choices", "grammar") if getattr(self, name) is not None]
         if len(given) > 1:
             raise UsageError(f"--{given[0]} and --{given[1]} do not go together")
         if self.schema is not None:
             is_text = self.schema.lstrip().startswith("{")
-            return shape.from_schema(self.schema if is_text else _text_of(self.schema, "the schema"))
+            return shape.from_schema(self.schema if is_text else text_of(self.schema, "the schema"))
         if self.choices is not None:
             return shape.from_choices(self.choices.split(","))
         if self.grammar is not None:
-            return shape.from_grammar(_text_of(self.grammar, "the grammar"))
+            return shape.from_grammar(text_of(self.grammar, "the grammar"))
         return None
-
-
-def _text_of(name: str, what: str) -> str:
-    """A file's text, without a mark of its encoding. Raises UsageError."""
-    try:
-        return Path(name).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{name}: {what} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{name}: {what} cannot be read: it is no UTF-8 text") from None
 
 
 @dataclass(frozen=True)

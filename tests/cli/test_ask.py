@@ -85,6 +85,7 @@ def test_together_fails_where_one_cannot_be_read(cli, tmp_path):
         (("--questions", "/dev/null", SAMPLE), "no question in it"),
         (("--questions", "-", "-"), "both the questions and a recording"),
         (("--questions", SAMPLE, SAMPLE), "it is no UTF-8 text"),
+        (("--questions", "/dev/zero", SAMPLE), "/dev/zero: the questions cannot be read: it has more than 4 MB"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(cli, arguments, word):
@@ -136,6 +137,8 @@ def test_a_grammar_from_a_file(cli, tmp_path):
     ("options", "word"),
     [
         (("--schema", "none.json"), "none.json: the schema cannot be read"),
+        (("--schema", "/dev/zero"), "/dev/zero: the schema cannot be read: it has more than 4 MB"),
+        (("--grammar", "/dev/zero"), "/dev/zero: the grammar cannot be read: it has more than 4 MB"),
         (("--schema", '{"type": "integer", "minimum": 2}'), "the schema uses minimum (at #)"),
         (("--choices", "yes"), "two choices or more"),
         (("--choices", "a,b", "--schema", "{}"), "do not go together"),

@@ -166,3 +166,9 @@ def test_what_cannot_be_talked_about_is_one_line(cli, tmp_path):
         assert (done.code, done.out) == (code, ""), name
         assert done.err.count("\n") == 1
         assert word in done.err
+
+
+def test_a_line_without_end_is_refused(cli):
+    done = cli("chat", "-q", "-m", "demo", SAMPLE, stdin=f"{FIRST}\n".encode() + b"x" * (5 << 20))
+    assert (done.code, done.out) == (2, "4\n")
+    assert "more than 4 MB" in done.err

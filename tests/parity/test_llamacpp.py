@@ -1,7 +1,8 @@
-"""Our engine against llama.cpp on random pairs of every weight type; llama.cpp's loaders on what we export.
+"""Our engine against llama.cpp on random pairs in float types; llama.cpp's loaders on what we export.
 
 llama.cpp's own distance from transformers is larger than ours (its GELU is a float16 table), so the bounds
-here are the design's looser ones.
+here are the design's looser ones. Quantised types are judged by each engine's own error, in
+`tests/engine/test_weight_types.py` and `test_real_format.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from make_random_model import make_pair
 
 pytestmark = pytest.mark.parity
 
-# Logits of these models spread by 4 and, unlike trained ones, lie evenly. Rounding activations to 8 bits
-# moves them by up to 0.3, between llama.cpp's own attention kernels too: a smaller lead means nothing.
-TIE = 0.3
+# Logits of these models spread by 4 and, unlike trained ones, lie evenly. Rounding activations moves them,
+# between llama.cpp's own attention kernels too: a smaller lead means nothing.
+TIE = 0.1
 F32_CACHE = SessionOptions(n_ctx=1024, kv_type="f32")
 
 
@@ -40,8 +41,8 @@ class Clip:
         self.after = rng.integers(4, n_vocab, n_text).tolist()
 
 
-@pytest.mark.parametrize("kind", ["f32", "f16", "bf16", "q8_0", "q4_0"])
-def test_logits_agree_on_every_weight_type(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["f32", "f16", "bf16"])
+def test_logits_agree_on_float_types(kind: str, tmp_path: Path) -> None:
     text, mmproj = make_pair("tiny", kind, "f16", 5, tmp_path)
     with LlamaCpp(text, mmproj, kv_type="f32") as ref:
         clip = Clip(ref.n_vocab)
