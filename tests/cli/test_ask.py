@@ -85,7 +85,7 @@ def test_together_fails_where_one_cannot_be_read(cli, tmp_path):
         (("--questions", "/dev/null", SAMPLE), "no question in it"),
         (("--questions", "-", "-"), "both the questions and a recording"),
         (("--questions", SAMPLE, SAMPLE), "it is no UTF-8 text"),
-        (("--questions", "/dev/zero", SAMPLE), "/dev/zero: the questions cannot be read: it has more than 4 MB"),
+        (("--questions", "/dev/zero", SAMPLE), "/dev/zero: the questions cannot be read: it has more"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(cli, arguments, word):
