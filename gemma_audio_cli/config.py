@@ -1,25 +1,28 @@
-"""Settings: flag > environment (GEMMA_AUDIO_*) > config.toml > default.
+"""Settings: flag > environment (GEMMA_AUDIO_*) > the recording's folder > config.toml > default.
 
 config.toml lies in the platform's configuration folder (Linux: ~/.config/gemma-audio) and has plain keys:
 
     model = "/models/gemma-4-E2B-it-Q4_0.gguf"
     threads = 4
+
+folder_settings.py reads the files that lie in folders of recordings.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.formatting import one_line
 from gemma_audio_cli.languages import language_name
+from gemma_audio_cli.small_files import read_small
 
 Value = str | int | float | bool
 _LARGEST = 1 << 20
@@ -99,6 +102,15 @@ def _threads(value: object, source: str) -> int:
     return number
 
 
+def _context(value: object, source: str) -> str:
+    """Text, @FILE, or in a file a list of terms, which becomes a line each."""
+    if isinstance(value, list) and all(isinstance(term, str) for term in value):
+        return "".join(f"{one_line(term)}\n" for term in value)
+    if not isinstance(value, str):
+        raise UsageError(f"{source} must be text, @FILE or a list of texts, not {value!r}")
+    return value.strip()
+
+
 def _switch(value: object, source: str) -> bool:
     on = value if isinstance(value, bool) else _SWITCH.get(str(value).strip().lower())
     if on is None:
@@ -117,6 +129,9 @@ class Settings:
     model: str | None = _setting(None, "The model, as after -m.")
     mmproj: str | None = _setting(None, "Its audio projector, if not found beside it.")
     language: str | None = _setting(None, "The language spoken.", _language)
+    context: str | None = _setting(
+        None, "Names and terms that may occur, or @FILE with one a line.", _context
+    )
     microphone: str | None = _setting(None, "The microphone: its number or part of its name.")
     threads: int = _setting(0, "CPU threads; 0: one per physical core.", _threads)
     backend: str | None = _setting(None, "auto, cpu, or one of `gemma-audio backends`.")
@@ -176,17 +191,9 @@ def read_file(path: Path) -> bytes:
     settings, such as a pipe or a device, OSError where it cannot be read.
     """
     try:
-        # A pipe would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return read_small(path, _LARGEST)[0]
     except (FileNotFoundError, NotADirectoryError):
         return b""
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"{path}: this is no regular file; put the settings into one of that name")
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise UsageError(f"{path}: this is no file of settings: it has more than {_LARGEST} bytes")
-    return data
 
 
 def _read(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -228,29 +235,57 @@ def unknown(key: str) -> str:
     return f"no setting is called {key!r}; {hint}"
 
 
-def load_all(*, leave_out_wrong: bool = False) -> Loaded:
-    """The settings of this process, and where they came from. Raises UsageError for a value that makes no
-    sense; with `leave_out_wrong` that is a warning, and the default counts.
+@dataclass(frozen=True)
+class Stored:
+    """What one file says of settings."""
+
+    path: Path
+    values: dict[str, Any]
+    anchored: bool = False
+    """Relative names of models in it begin in its folder."""
+
+    def value(self, name: str) -> object:
+        """As it is meant here: relative names of files that lie beside this one become whole."""
+        value = self.values[name]
+        if name == "context" and isinstance(value, str) and value.startswith("@") and len(value) > 1:
+            return f"@{self.path.parent / Path(value[1:]).expanduser()}"
+        if name == "model" and self.anchored and isinstance(value, str):
+            beside = self.path.parent / value
+            return str(beside) if os.path.lexists(beside) else value
+        return value
+
+
+def load_all(*, leave_out_wrong: bool = False, folders: Sequence[Stored] = ()) -> Loaded:
+    """The settings of this process, and where they came from; `folders` stand between the environment and
+    config.toml, the nearest first. Raises UsageError for a value that makes no sense; with `leave_out_wrong`
+    that is a warning, and the default counts.
     """
     path = config_path()
     stored, warnings = _read(path)
     warnings += tuple(f"{path}: {unknown(key)}" for key in stored if key not in NAMES)
+    files = [*folders, Stored(path, stored)]
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name in NAMES:
-        from_environment, value, source = variable(name), stored.get(name), f"{path}: {name}"
-        if os.environ.get(from_environment):
-            value, source = os.environ[from_environment], from_environment
-        elif name not in stored:
+        file = next((file for file in files if name in file.values), None)
+        value: object
+        if os.environ.get(variable(name)):
+            value = os.environ[variable(name)]
+            source = told = variable(name)
+        elif file is None:
             continue
+        else:
+            value, source, told = file.value(name), str(file.path), f"{file.path}: {name}"
         try:
-            values[name] = check(name, value, source)
+            values[name] = check(name, value, told)
         except UsageError as error:
             if not leave_out_wrong:
                 raise
             warnings += (str(error),)
             continue
-        sources[name] = from_environment if source == from_environment else str(path)
+        sources[name] = source
+    if sources.get("mmproj") == str(path) and sources.get("model") in [str(file.path) for file in folders]:
+        del values["mmproj"], sources["mmproj"]  # it belongs to the model beside it
     return Loaded(Settings(**values), sources, warnings)
 
 

@@ -21,6 +21,8 @@ FLAG_THINKING = "thinking"
 """The model went on thinking and never came to an answer."""
 FLAG_MISFIT = "misfit"
 """An answer does not have the shape that was asked for."""
+FLAG_CONTEXT_ECHO = "context_echo"
+"""Nothing but terms of the context, which the model would not write without it."""
 FLAG_SPLIT = "split"
 """The text is that of the window's halves."""
 FLAG_NO_SPEECH = "no_speech"
@@ -28,7 +30,9 @@ FLAG_NO_SPEECH = "no_speech"
 FLAG_UNRELIABLE = "unreliable"
 """In results as written: no try at this window went well."""
 
-TROUBLE = frozenset((FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY, FLAG_THINKING, FLAG_MISFIT))
+TROUBLE = frozenset(
+    (FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY, FLAG_THINKING, FLAG_MISFIT, FLAG_CONTEXT_ECHO)
+)
 """Flags that call for another try."""
 
 

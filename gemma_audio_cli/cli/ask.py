@@ -93,13 +93,14 @@ def ask(
 
         questions, recordings = _sorted_out(question, files or [], more or [], listed)
         job = Job(model, notices)
+        recordings = list(map(local_path, recordings))
+        job.about(recordings)
         options = AskOptions(
             input.options(part),
             speech.options(threshold, job.settings),
             decode=DecodeOptions(max_tokens=max_tokens, shape=shape.made()),
             together=together,
         )
-        recordings = list(map(local_path, recordings))
         shown = _Shown(job, options, with_names=len(recordings) > 1 and not together, jsonl=jsonl)
         try:
             for event in ask_all(job.recognizer, questions, recordings, options):

@@ -76,12 +76,14 @@ def chat(
         if "-" in files:
             raise UsageError("questions come from standard input; save the recording to a file first")
         job = Job(model, notices)
+        recordings = list(map(local_path, files))
+        job.about(recordings)
         options = AskOptions(
             input.options(part),
             speech.options(threshold, job.settings),
             decode=DecodeOptions(max_tokens=max_tokens),
         )
-        talk = Chat(job.recognizer, list(map(local_path, files)), options)
+        talk = Chat(job.recognizer, recordings, options)
         try:
             talk.hear()
             _Session(job, talk, max_tokens, jsonl=jsonl).run()

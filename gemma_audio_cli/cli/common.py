@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
 
 from gemma_audio_cli.cli.messages import say
-from gemma_audio_cli.errors import GemmaAudioError
+from gemma_audio_cli.errors import GemmaAudioError, UsageError
 from gemma_audio_cli.formatting import printable
 from gemma_audio_cli.sound import SAMPLE_RATE
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gemma_audio_cli.config import Settings
     from gemma_audio_cli.engine.engine import Engine
     from gemma_audio_cli.engine.structs import Timings
+    from gemma_audio_cli.pipeline.recognizer import Recognizer
     from gemma_audio_cli.transcript import Segment
 
 DEMO_NOTICE = (
@@ -41,20 +43,52 @@ class Job:
     """One run of a command: its settings, its model, and how it went so far."""
 
     def __init__(self, model: Model, notices: Notices) -> None:
-        """Names the model's files at once, so that a wrong path costs no time."""
-        from gemma_audio_cli import config
+        from gemma_audio_cli.folder_settings import FolderSettings
+
+        self._folders = FolderSettings()
+        self._model, self._quiet, self._verbose = model, notices.quiet, notices.verbose
+        self._warned: set[str] = set()
+        self._recognizer: Recognizer | None = None
+        self._exit_code = 0
+        self.settings: Settings = self.settings_of(None)
+
+    def settings_of(self, recording: str | None) -> Settings:
+        """With what its folder says; None: without that. Raises UsageError."""
+        loaded = self._folders.of(recording)
+        for warning in loaded.warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self.notice(f"warning: {warning}")
+        return loaded.settings
+
+    def about(self, recordings: Iterable[str]) -> None:
+        """What the run is about: the model is the one of their folders. Raises UsageError where those name
+        several, ModelError where it is not there: a wrong path costs no time.
+        """
+        found: dict[str | None, str] = {}
+        for recording in recordings:
+            found.setdefault(self.settings_of(recording).model, recording)
+        if self._model.model is None and len(found) > 1:
+            (one, first), (other, second) = list(found.items())[:2]
+            usual = "the usual model"
+            raise UsageError(
+                f"the folder of {printable(first)} asks for {one or usual}, that of {printable(second)} for "
+                f"{other or usual}; name one with -m, or take two runs"
+            )
+        if found:
+            self.settings = self.settings_of(next(iter(found.values())))
+        _ = self.recognizer
+
+    @property
+    def recognizer(self) -> Recognizer:
+        """The model; it is opened when first needed."""
         from gemma_audio_cli.pipeline.recognizer import Recognizer
 
-        loaded = config.load_all()
-        self.settings: Settings = loaded.settings
-        self._quiet, self._verbose = notices.quiet, notices.verbose
-        for warning in loaded.warnings:
-            self.notice(f"warning: {warning}")
-        chosen = model.options(self.settings)
-        self.recognizer = Recognizer(
-            chosen, notice=self.notice, demo_notice=None if chosen.model else DEMO_NOTICE
-        )
-        self._exit_code = 0
+        if self._recognizer is None:
+            chosen = self._model.options(self.settings)
+            demo_notice = None if chosen.model else DEMO_NOTICE
+            self._recognizer = Recognizer(chosen, notice=self.notice, demo_notice=demo_notice)
+        return self._recognizer
 
     def notice(self, text: str) -> None:
         """A line for the person, unless -q."""
@@ -75,10 +109,12 @@ class Job:
 
     def close(self) -> None:
         """Free the model; with -v, say where the time went."""
-        engine = self.recognizer.engine
+        if self._recognizer is None:
+            return
+        engine = self._recognizer.engine
         if engine is not None and self._verbose:
             _say_timings(engine)
-        self.recognizer.close()
+        self._recognizer.close()
 
     def end(self) -> None:
         """The command is over: an exit code where something failed."""

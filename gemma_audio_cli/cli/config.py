@@ -17,6 +17,7 @@ EXAMPLES = f"""Examples:
 
 \b
   gemma-audio config show
+  gemma-audio config show --for talks/monday.mp3
   gemma-audio config set model /models/gemma-4-E2B-it-Q4_0.gguf
   gemma-audio config set threads 4
   $EDITOR "$(gemma-audio config path)"
@@ -26,7 +27,9 @@ Settings:
 \b
 {_SETTINGS}
 
-A flag wins over the environment (GEMMA_AUDIO_MODEL and so on), which wins over config.toml.
+A flag wins over the environment (GEMMA_AUDIO_MODEL and so on), which wins over config.toml. Between
+the two stand context, language and model in a file .gemma-audio.toml, for recordings in its folder
+and below. The nearest one wins; one that others may write to is left out.
 """
 
 app = typer.Typer(
@@ -35,14 +38,25 @@ app = typer.Typer(
 
 
 @app.command("show")
-def show(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
+def show(
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    recording: str | None = typer.Option(
+        None, "--for", metavar="FILE", help="As they are for this recording or folder.", show_default=False
+    ),
+) -> None:
     """Print every setting, its value and where it comes from."""
     with exit_codes():
         from dataclasses import asdict
 
         from gemma_audio_cli import config
+        from gemma_audio_cli.addresses import local_path
+        from gemma_audio_cli.folder_settings import FolderSettings
 
-        loaded = config.load_all()
+        if recording is not None:
+            recording = local_path(recording)
+            if not os.path.lexists(recording):
+                raise UsageError(f"{recording}: no such file or folder")
+        loaded = FolderSettings().of(recording)
         for warning in loaded.warnings:
             say(f"warning: {warning}")
         values = asdict(loaded.settings)
@@ -57,7 +71,9 @@ def _shown(value: object) -> str:
     """A value as config.toml has it, strings without their quotes."""
     if value is None:
         return "-"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(str(value).split("\n")).rstrip(", ") if isinstance(value, str) else str(value)
 
 
 @app.command("set")
@@ -91,6 +107,8 @@ def _lasting(name: str, value: str) -> str:
     if name in ("model", "mmproj") and value != "demo":
         path = Path(value).expanduser()
         return str(path.resolve()) if path.exists() else value
+    if name == "context" and value.startswith("@"):
+        return f"@{Path(value[1:]).expanduser().resolve()}"
     return value.lower() if name == "backend" else value
 
 

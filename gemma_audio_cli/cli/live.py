@@ -105,6 +105,7 @@ def live(
         source = local_path(source) if source else source
         model, old = _old_device(model)
         job = Job(model, notices)
+        job.about([source] if source else [])
         options = LiveOptions(
             instruction.options(job.settings, ask),
             answer=ask is not None,

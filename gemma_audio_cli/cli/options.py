@@ -9,7 +9,7 @@ group as one parameter. `--help` shows each group under its own heading, the com
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -137,15 +137,38 @@ class Instruction:
         str | None, option("--translate-to", metavar="LANGUAGE", panel=_INSTRUCTION, help="Also translate.")
     ] = None
     context: Annotated[
-        str | None, option("--context", panel=_INSTRUCTION, help="Names and terms that may occur.")
-    ] = None
+        str | None,
+        option(
+            "--context", metavar="TEXT|@FILE", panel=_INSTRUCTION,
+            help="Names and terms that may occur, or a file with one a line.",
+        ),
+    ] = None  # fmt: skip
 
     def options(self, settings: Settings, replacement: str | None = None) -> InstructionOptions:
-        """`replacement`: an instruction of the person's own. Raises UsageError where not both can be."""
+        """`replacement`: an instruction of the person's own; no settings are added to it. Raises UsageError
+        where not both can be, and for a glossary that cannot be read.
+        """
+        from gemma_audio_cli.glossary import context_text
         from gemma_audio_cli.pipeline.options import InstructionOptions
 
         language = self.language or (None if replacement else settings.language)
-        return InstructionOptions(language, self.translate_to, self.context, replacement)
+        context = self.context or (None if replacement else settings.context)
+        if context is not None:
+            context = context_text(context)
+        return InstructionOptions(language, self.translate_to, context, replacement)
+
+    def each(
+        self, settings: Mapping[str, Settings], replacement: str | None = None
+    ) -> dict[str, InstructionOptions]:
+        """For each recording with its settings. Raises what `options` raises."""
+        made: dict[tuple[str | None, str | None], InstructionOptions] = {}
+        chosen = {}
+        for recording, own in settings.items():
+            key = (own.language, own.context)
+            if key not in made:
+                made[key] = self.options(own, replacement)
+            chosen[recording] = made[key]
+        return chosen
 
 
 @dataclass(frozen=True)

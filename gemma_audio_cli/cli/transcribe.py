@@ -108,6 +108,7 @@ def transcribe(
         job = Job(model, notices)
         named = map(local_path, files)
         inputs = list(expand(named, recursive=recursive, notice=job.notice, failed=job.fail))
+        job.about(inputs)
         plan = OutputPlan(
             inputs,
             results.output,
@@ -129,6 +130,7 @@ def transcribe(
             decode=_decode(batch),
             all_tracks=all_tracks,
             stream=watched,
+            own=instruction.each({name: job.settings_of(name) for name in inputs}, prompt),
         )
         try:
             with Progress(len(plan.items), enabled=False if watched or notices.quiet else None) as progress:

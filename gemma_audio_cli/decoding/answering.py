@@ -9,7 +9,7 @@ import numpy as np
 
 from gemma_audio_cli.decoding.guards import Attempt, judged
 from gemma_audio_cli.decoding.options import DecodeOptions
-from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
+from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode, end_token, logprob
 from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.engine.structs import Input
 from gemma_audio_cli.transcript import FLAG_MISFIT, FLAG_REPETITION, FLAG_THINKING, FLAG_TRUNCATED, Answer
@@ -79,8 +79,7 @@ def _choose(
     engine, session, seq = decoder.engine, decoder.session, decoder.seq
     start = decoder.ask_only(sound)
     first = session.logits()
-    turn_end = engine.tokenize("<turn|>", special=True)
-    end = turn_end[0] if len(turn_end) == 1 and engine.is_end(turn_end[0]) else engine.info.token_eos
+    end = end_token(engine)
     spelled, scores = [], []
     for choice in choices:
         tokens = engine.tokenize(choice)
@@ -88,7 +87,7 @@ def _choose(
         rows = [first, *(session.logits(row) for row in range(len(tokens)))]
         session.rewind(start, seq=seq)
         spelled.append(tuple(tokens))
-        scores.append(sum(_logprob(row, token) for row, token in zip(rows, [*tokens, end], strict=True)))
+        scores.append(sum(logprob(row, token) for row, token in zip(rows, [*tokens, end], strict=True)))
     likelihood = np.exp(np.array(scores) - max(scores))
     shares = likelihood / likelihood.sum()
     order = sorted(range(len(choices)), key=lambda index: (-shares[index], index))
@@ -96,8 +95,3 @@ def _choose(
     mean = float(scores[best] / (len(spelled[best]) + 1))
     found = tuple((choices[index], float(shares[index])) for index in order)
     return Answer(choices[best], len(spelled[best]), mean, True, (), found), spelled[best]
-
-
-def _logprob(row: np.ndarray[tuple[int], np.dtype[np.float32]], token: int) -> float:
-    top = float(row.max())
-    return float(row[token]) - top - float(np.log(np.exp(row - top, dtype=np.float64).sum()))

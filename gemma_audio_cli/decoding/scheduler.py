@@ -23,7 +23,7 @@ from gemma_audio_cli.audio.segment.windows import Window, cut_point
 from gemma_audio_cli.decoding.guards import Attempt, better, judged, still_repeats
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.prefetch import NotReady, Prefetcher
-from gemma_audio_cli.decoding.sequence import SequenceDecoder, decode
+from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
 from gemma_audio_cli.engine.structs import SamplerOptions
 from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError
@@ -33,6 +33,9 @@ from gemma_audio_cli.transcript import FLAG_NO_SPEECH, FLAG_REPETITION, FLAG_SPL
 Tag = TypeVar("Tag")
 Recover = Callable[[EngineError], Sequence[SequenceDecoder]]
 """Other decoders in place of those whose device failed; raises the error where there are none."""
+
+Check = Callable[[Attempt, Reply, Window], Attempt]
+"""(a try, its reply, the window) -> the try, or what is better."""
 
 _AHEAD = 4
 """Windows taken in for each slot, at most: finished ones wait for a slow one before them."""
@@ -118,12 +121,16 @@ class Scheduler:
     """Transcribes windows with the sequences it is given."""
 
     def __init__(
-        self, decoders: Sequence[SequenceDecoder], options: DecodeOptions, recover: Recover | None = None
+        self,
+        decoders: Sequence[SequenceDecoder],
+        options: DecodeOptions,
+        recover: Recover | None = None,
+        check: Check | None = None,
     ) -> None:
         """`decoders` are sequences of one session, all with the prompt of one clip. `recover` gives others
-        when their device fails.
+        when their device fails. `check` has the last word on a try.
         """
-        self._options, self._recover = options, recover
+        self._options, self._recover, self._check = options, recover, check
         self._slots = [_Slot(decoder) for decoder in decoders]
         self._waiting: deque[_Work] = deque()
 
@@ -305,11 +312,14 @@ class Scheduler:
         """The slot's answer has ended: judge it, free the slot, and settle or queue the work again."""
         work, decoder, guards = slot.work, slot.decoder, self._options.guards
         assert work is not None
-        slot.work = None
         reply = decoder.reply(work.window.seconds)
         if work.has_looped and still_repeats(reply.tokens, guards):
             reply = replace(reply, looping=True)
-        self._judge(work, judged(reply, guards))
+        attempt = judged(reply, guards)
+        if self._check is not None:  # it computes, and so may fail; till then the slot has the work
+            attempt = self._check(attempt, reply, work.window)
+        slot.work = None
+        self._judge(work, attempt)
 
     def _judge(self, work: _Work, attempt: Attempt) -> None:
         work.tries.append(attempt)

@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gemma_audio_cli.decoding.guards import GuardOptions, is_looping, repeats, without_loop
 from gemma_audio_cli.decoding.prompt import Prompt
 from gemma_audio_cli.decoding.text import TextFilter
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.structs import Generation, Input, SamplerOptions
+from gemma_audio_cli.sound import Floats
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,43 @@ def decode(
 
     generations = [decoder.generation for decoder in running]
     running[0].session.generate(generations, on_step, return_on_stop=until_one_ends)
+
+
+def likelihoods(
+    decoders: Sequence[SequenceDecoder], sounds: Sequence[Sequence[Input]], tokens: Sequence[int]
+) -> list[float]:
+    """How likely each sequence, having heard its sound, finds this answer, its end included: the sum of
+    log p(token | what is before it). All in one batch. The sequences are of one session; each is left where
+    its answer would begin.
+    """
+    inputs = []
+    for decoder, sound in zip(decoders, sounds, strict=True):
+        decoder.reset()
+        inputs += decoder._with_head(sound)
+        tail = [*decoder.prompt.tail, *tokens]
+        inputs.append(Input(decoder.seq, tokens=tail, n_logits=len(tokens) + 1))
+    engine, session = decoders[0].engine, decoders[0].session
+    session.forward(inputs)
+    wanted, found = [*tokens, end_token(engine)], []
+    for index, (decoder, sound) in enumerate(zip(decoders, sounds, strict=True)):
+        first = index * len(wanted)
+        rows = (session.logits(first + place) for place in range(len(wanted)))
+        found.append(sum(logprob(row, token) for row, token in zip(rows, wanted, strict=True)))
+        decoder._has_head, decoder._sound = True, sum(map(_positions, sound))
+        decoder.rewind_answer()
+    return found
+
+
+def end_token(engine: Engine) -> int:
+    """The token that ends an answer."""
+    turn_end = engine.tokenize("<turn|>", special=True)
+    return turn_end[0] if len(turn_end) == 1 and engine.is_end(turn_end[0]) else engine.info.token_eos
+
+
+def logprob(row: Floats, token: int) -> float:
+    """The log-probability of a token, given its row of logits, float32 [n_vocab]."""
+    top = float(row.max())
+    return float(row[token]) - top - float(np.log(np.exp(row - top, dtype=np.float64).sum()))
 
 
 def _positions(item: Input) -> int:

@@ -15,11 +15,13 @@ from itertools import chain
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
 from gemma_audio_cli.decoding.answering import answering, in_shape
+from gemma_audio_cli.decoding.context import Hints
 from gemma_audio_cli.decoding.conversation import Conversation, by_time
+from gemma_audio_cli.decoding.echo import EchoCheck
 from gemma_audio_cli.decoding.guards import judged
 from gemma_audio_cli.decoding.incremental import Incremental
 from gemma_audio_cli.decoding.options import DecodeOptions
-from gemma_audio_cli.decoding.scheduler import Delta, Result, Scheduler, Tag
+from gemma_audio_cli.decoding.scheduler import Check, Delta, Result, Scheduler, Tag
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
 from gemma_audio_cli.engine.engine import Engine
@@ -54,7 +56,8 @@ class Transcriber:
         self._notice = notice or no_notice
         self._noticed: set[str] = set()
         self._fall_back = fall_back
-        self._scheduler: tuple[str, Scheduler] | None = None  # of transcripts, and their instruction
+        self._scheduler: tuple[tuple[str, Hints | None], Scheduler] | None = None  # and its instruction
+        self._echo: EchoCheck | None = None  # of that scheduler
         self._asked: SequenceDecoder | None = None  # of questions
 
     def transcribe(
@@ -83,11 +86,14 @@ class Transcriber:
         *,
         silence_peak: float = 1e-4,
         stream: bool = False,
+        hints: Hints | None = None,
     ) -> Iterator[Delta[Tag] | Result[Tag]]:
         """A Result for each window of any number of recordings, in order, several at once; each tag comes
         back with its result. With `stream` the earliest unfinished one's text comes in Deltas before.
+        `hints`: what the instruction says may occur; terms of it that nobody said are looked for.
         """
-        return self._schedule(instruction).run(windows, silence_peak=silence_peak, stream=stream)
+        scheduler = self._schedule(instruction, hints)
+        return scheduler.run(windows, silence_peak=silence_peak, stream=stream)
 
     def incremental(self, instruction: str, *, answer: bool = False, step_tokens: int = 13) -> Incremental:
         """Understands utterances up to `max_seconds` long while they are spoken.
@@ -102,15 +108,42 @@ class Transcriber:
             sampler = replace(sampler, grammar=options.shape.grammar)
         return Incremental(decoder, budget, step_tokens=step_tokens, sampler=sampler)
 
-    def segment(self, window: Window, reply: Reply, decoder: SequenceDecoder, *, again: bool) -> Segment:
-        """The reply to a window as a segment. Where it went wrong and `again`, `decoder` tries once more."""
+    def segment(
+        self,
+        window: Window,
+        reply: Reply,
+        decoder: SequenceDecoder,
+        *,
+        again: bool,
+        check: Check | None = None,
+    ) -> Segment:
+        """The reply to a window as a segment. Where it went wrong and `again`, `decoder` tries once more.
+        `check` has the last word on a try, as `echo_check` gives one.
+        """
         attempt = judged(reply, self.options.guards)
         shape = self.options.shape
         if shape is not None:  # what is not whole, or does not fit, is no answer
             return Result(None, window, in_shape(attempt, shape)).segment
+        if check is not None:
+            attempt = check(attempt, reply, window)
         if attempt.good or not again or not self.options.guards.tries_again:
             return Result(None, window, attempt).segment
-        return Scheduler([decoder], self.options).retry(window, attempt).segment
+        return Scheduler([decoder], self.options, check=check).retry(window, attempt).segment
+
+    def echo_check(self, instruction: str, hints: Hints) -> EchoCheck:
+        """Looks for terms of the instruction that nobody said. Close it before the engine."""
+
+        def open_pair() -> tuple[SequenceDecoder, SequenceDecoder]:
+            prompts = [self._prompt(instruction), self._prompt(hints.without)]
+            longest, budget = self.options.max_seconds, self.options.budget(self.options.max_seconds)
+            positions = max(built.positions(clip_positions(longest), budget) for built in prompts)
+            session, guards = self._session(positions, 2), self.options.guards
+            first, second = (
+                SequenceDecoder(self.engine, session, built, guards, seq) for seq, built in enumerate(prompts)
+            )
+            return first, second
+
+        return EchoCheck(hints, open_pair, lambda: self.engine, self.options)
 
     def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
         """The answer to a question about all the windows, given to the model in order, each as one clip. Of
@@ -150,9 +183,7 @@ class Transcriber:
 
     def close(self) -> None:
         """Free the K/V caches; the engine stays open."""
-        if self._scheduler is not None:
-            self._scheduler[1].decoders[0].session.close()
-            self._scheduler = None
+        self._close_scheduler()
         if self._asked is not None:
             self._asked.session.close()
             self._asked = None
@@ -195,14 +226,12 @@ class Transcriber:
         size = cache_size(positions, self.engine.info.n_ctx_train)
         return self.engine.session(SessionOptions(n_ctx=size, n_seq=slots))
 
-    def _schedule(self, instruction: str) -> Scheduler:
+    def _schedule(self, instruction: str, hints: Hints | None) -> Scheduler:
         """The scheduler for this instruction: the present one where it is the same."""
-        known = self._scheduler
-        if known is not None and known[0] == instruction and known[1].decoders[0].engine is self.engine:
+        known, wanted = self._scheduler, (instruction, hints)
+        if known is not None and known[0] == wanted and known[1].decoders[0].engine is self.engine:
             return known[1]
-        if known is not None:
-            known[1].decoders[0].session.close()
-            self._scheduler = None
+        self._close_scheduler()
         budget = self.options.budget(self.options.max_seconds)
 
         def open_decoders() -> list[SequenceDecoder]:
@@ -217,9 +246,19 @@ class Transcriber:
             decoders = open_decoders()
         except DEVICE_FAILURES as error:
             decoders = recover(error)
-        scheduler = Scheduler(decoders, self.options, recover)
-        self._scheduler = (instruction, scheduler)
+        if hints is not None:
+            self._echo = self.echo_check(instruction, hints)
+        scheduler = Scheduler(decoders, self.options, recover, self._echo.checked if self._echo else None)
+        self._scheduler = (wanted, scheduler)
         return scheduler
+
+    def _close_scheduler(self) -> None:
+        if self._echo is not None:
+            self._echo.close()
+            self._echo = None
+        if self._scheduler is not None:
+            self._scheduler[1].decoders[0].session.close()
+            self._scheduler = None
 
     # -- questions --
 

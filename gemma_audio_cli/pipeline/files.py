@@ -4,6 +4,9 @@
 
 The windows of the next recordings are taken in while those of this one are decoded. Results come in the order
 of the recordings; one that fails is reported when its turn comes, after the text of what could be heard.
+
+A prompt begins with its instruction, so recordings with another one make another group. Where a context is
+too long for the prompt, each recording is a group: which terms are listed depends on what was heard before.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ from gemma_audio_cli.pipeline.events import (
     TextDelta,
     TranscribeEvent,
 )
-from gemma_audio_cli.pipeline.options import TranscribeOptions
+from gemma_audio_cli.pipeline.options import InstructionOptions, TranscribeOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.told import Instructions
 from gemma_audio_cli.sound import SAMPLE_RATE, Floats
 from gemma_audio_cli.transcript import Recording, Segment
 
@@ -85,9 +89,12 @@ class Transcription:
         """`recordings` are paths, or "-" for standard input; each is asked for when its turn to be read
         comes. Raises UsageError where the options make no sense.
         """
-        self._recognizer, self._recordings = recognizer, recordings
+        self._recognizer, self._recordings = recognizer, iter(recordings)
         self._options = options = options or TranscribeOptions()
-        self._instruction = options.instruction.text()
+        self._instructions = Instructions(recognizer.notice)
+        self._instruction: InstructionOptions | None = None  # of the group; None: it has no recording yet
+        self._alone = False  # the group has one recording
+        self._put_back: str | None = None  # the first recording of the next group
         self._windows_options = options.cut.windows(recognizer.longest_window)
         self._segmentation = options.cut.segmentation(recognizer.longest_window)
         self._decode = replace(options.decode, max_seconds=self._windows_options.max_seconds)
@@ -103,6 +110,14 @@ class Transcription:
 
     def events(self) -> Generator[TranscribeEvent, None, None]:
         """All that happens, until all recordings are done."""
+        while True:
+            yield from self._group()
+            if self._put_back is None or self.stopping:
+                return
+
+    def _group(self) -> Generator[TranscribeEvent, None, None]:
+        """Recordings in a row with the same instruction."""
+        self._instruction, self._alone, self._gone = None, False, False
         source = self._windows()
         try:
             first = next(source, None)  # before the model is opened: a bad file costs no model
@@ -125,12 +140,15 @@ class Transcription:
 
     def _windows(self) -> Generator[_Tagged, None, None]:
         options = self._options
-        for name in self._recordings:
-            if self.stopping or self._gone:
+        while (name := self._next_name()) is not None:
+            instruction = options.own.get(name, options.instruction)
+            if self._instruction is not None and (self._alone or instruction != self._instruction):
+                self._put_back = name
                 return
+            self._instruction = instruction
             recording = Recording(
                 display_name(name),
-                language=options.instruction.language_name,
+                language=instruction.language_name,
                 model=self._recognizer.model_name,
                 split_channels=options.source.split_channels,
             )
@@ -145,6 +163,12 @@ class Transcription:
                 if self.stopping or self._gone:
                     return
             job.whole = job.failure is None
+
+    def _next_name(self) -> str | None:
+        """The next recording; None: there is none, or no more is wanted."""
+        name, self._put_back = self._put_back, None
+        name = next(self._recordings, None) if name is None else name
+        return None if self.stopping or self._gone else name
 
     def _read(
         self, job: _RecordingJob, options: SourceOptions, track: int | None
@@ -219,12 +243,17 @@ class Transcription:
 
     def _transcribe(self, found: _Incoming) -> Iterator[TranscribeEvent]:
         transcriber = self._recognizer.transcriber(self._decode)
+        instruction = self._instruction
+        assert instruction is not None
+        told = self._instructions.of(instruction, transcriber.engine)
+        self._alone = not told.whole
         results = transcriber.transcribe_many(
             found,
-            self._instruction,
+            told.text,
             silence_peak=self._windows_options.silence_peak,
             # Text and translation are told apart at the end only.
-            stream=self._options.stream and self._options.instruction.translate_to is None,
+            stream=self._options.stream and instruction.translate_to is None,
+            hints=told.hints,
         )
         for item in results:
             job, channel = item.tag
@@ -234,7 +263,8 @@ class Transcription:
             if isinstance(item, Delta):
                 yield TextDelta(job.recording, item.text)
             else:
-                segment = self._options.instruction.parts(item.segment)
+                segment = instruction.parts(item.segment)
+                self._instructions.saw(instruction, segment.text)
                 yield from self._segment(job, replace(segment, channel=channel))
 
     def _segment(self, job: _RecordingJob, segment: Segment) -> Iterator[TranscribeEvent]:

@@ -21,6 +21,8 @@ import numpy as np
 from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue
 from gemma_audio_cli.audio.segment.utterances import End, Speech
 from gemma_audio_cli.audio.segment.windows import Window
+from gemma_audio_cli.decoding.context import Hints
+from gemma_audio_cli.decoding.echo import EchoCheck
 from gemma_audio_cli.decoding.transcriber import Transcriber
 from gemma_audio_cli.errors import DEVICE_FAILURES
 from gemma_audio_cli.sound import SAMPLE_RATE, Floats
@@ -57,19 +59,30 @@ class Listener:
     """Hears one stream with one engine."""
 
     def __init__(
-        self, transcriber: Transcriber, instruction: str, options: ListenOptions | None = None
+        self,
+        transcriber: Transcriber,
+        instruction: str,
+        options: ListenOptions | None = None,
+        *,
+        hints: Hints | None = None,
     ) -> None:
+        """`hints`: what the instruction says may occur; it counts where it is no question."""
         self._transcriber, self._instruction = transcriber, instruction
         self._options = options or ListenOptions()
         self._incremental = transcriber.incremental(instruction, answer=self._options.answer)
+        self._echo: EchoCheck | None = None
+        if hints is not None and not self._options.answer:
+            self._echo = transcriber.echo_check(instruction, hints)
         self._given: list[Floats] = []
         self._end = 0
         self._arrived = self._due = 0.0
         self._shown, self._fresh = "", False
 
     def close(self) -> None:
-        """Free the K/V cache."""
+        """Free the K/V caches."""
         self._incremental.close()
+        if self._echo is not None:
+            self._echo.close()
 
     def listen(self, speech_queue: SpeechQueue) -> Iterator[Partial | Final]:
         """What is said, until the stream is over. Raises what ended it, unless that was its end."""
@@ -162,7 +175,11 @@ class Listener:
             return Segment(window.start, window.end, "", flags=(FLAG_NO_SPEECH,))
         reply = self._incremental.finish()
         segment = self._transcriber.segment(
-            window, reply, self._incremental.decoder, again=not self._options.answer
+            window,
+            reply,
+            self._incremental.decoder,
+            again=not self._options.answer,
+            check=self._echo.checked if self._echo is not None else None,
         )
         self._incremental.reset()  # a second try leaves its own sound
         return segment

@@ -21,6 +21,7 @@ from gemma_audio_cli.pipeline.events import ListeningStarted, LiveEvent, Recordi
 from gemma_audio_cli.pipeline.listener import Listener, ListenOptions
 from gemma_audio_cli.pipeline.options import InstructionOptions, with_threshold
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.told import Instructions
 from gemma_audio_cli.transcript import Final, Recording
 
 
@@ -111,8 +112,10 @@ class LiveTranscription:
         )
         yield RecordingStarted(recording)
         decode = DecodeOptions(slots=1, max_seconds=self._window, shape=self._shape)
-        instruction = self._instruction.text() + (self._shape.hint if self._shape else "")
-        listener = Listener(self._recognizer.transcriber(decode), instruction, self._listen)
+        transcriber = self._recognizer.transcriber(decode)
+        told = Instructions(self._recognizer.notice).of(self._instruction, transcriber.engine)
+        instruction = told.text + (self._shape.hint if self._shape else "")
+        listener = Listener(transcriber, instruction, self._listen, hints=told.hints)
         yield ListeningStarted(recording)
         failure, heard = None, False
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -9,8 +10,10 @@ from gemma_audio_cli.audio.read.source import SourceOptions
 from gemma_audio_cli.audio.segment.segmenter import SegmentationOptions
 from gemma_audio_cli.audio.segment.windows import WindowOptions
 from gemma_audio_cli.decoding import prompt
+from gemma_audio_cli.decoding.context import listed
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.glossary import terms_of
 from gemma_audio_cli.languages import language_name
 from gemma_audio_cli.transcript import Segment
 
@@ -46,7 +49,7 @@ class InstructionOptions:
     translate_to: str | None = None
     """Also translate to this language."""
     context: str | None = None
-    """Names and terms that may occur."""
+    """Names and terms that may occur: a line each, or with commas between them."""
     replacement: str | None = None
     """Your own instruction in place of the usual one."""
 
@@ -59,12 +62,15 @@ class InstructionOptions:
                 f"your own instruction replaces the one that {given} changes; leave one of them out"
             )
 
-    def text(self) -> str:
-        """The instruction."""
+    def text(self, terms: Sequence[str] | None = None) -> str:
+        """The instruction. `terms`: those of the context that it lists; None: all of it."""
+        context = self.context
+        if context is not None and (terms is not None or "\n" in context):
+            context = listed(terms if terms is not None else terms_of(context))
         return prompt.instruction(
             self.language,
             translate_to=self.translate_to,
-            context=self.context,
+            context=context,
             replacement=self.replacement,
         )
 
@@ -133,6 +139,8 @@ class TranscribeOptions:
     """Each audio track apart, its number in place of a channel's."""
     stream: bool = False
     """Tell text as it is decoded: somebody watches."""
+    own: Mapping[str, InstructionOptions] = field(default_factory=dict)
+    """What to do with some recordings, by the name they are given with, in place of `instruction`."""
 
     def __post_init__(self) -> None:
         if self.source.split_channels and not self.cut.vad:

@@ -76,7 +76,15 @@ def _microphone(settings: Settings, _notice: Notice) -> None:
     choose_device(settings.microphone)
 
 
+def _context(settings: Settings, _notice: Notice) -> None:
+    from gemma_audio_cli.glossary import context_text
+
+    assert settings.context is not None
+    context_text(settings.context)
+
+
 _TRIALS: dict[str, Callable[[Settings, Notice], None]] = {
+    "context": _context,
     "model": _model,
     "mmproj": _mmproj,
     "backend": _backend,

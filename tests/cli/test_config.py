@@ -115,6 +115,7 @@ def test_the_threshold_of_speech_can_be_set(cli, env):
     ("name", "value", "part"),
     [
         ("model", "e2b", "models pull e2b"),
+        ("context", "@nothing.txt", "the glossary cannot be read"),
         ("model", "nothing.gguf", "no model file nothing.gguf; check --model, or model in the settings"),
         ("model", "words.gguf", "not a GGUF file"),
         ("mmproj", "words.gguf", "not a GGUF file"),
@@ -140,6 +141,7 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "mmproj": demo_model.mmproj,
         "model": demo_model.text,
         "language": "de",
+        "context": "Kilo, Umspannwerk",
         "threads": 1,
         "backend": "CPU",
         "device": "CPU",
@@ -157,6 +159,7 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "model": str(demo_model.text),
         "mmproj": str(demo_model.mmproj),
         "language": "de",
+        "context": "Kilo, Umspannwerk",
         "microphone": None,
         "threads": 1,
         "backend": "cpu",
@@ -228,3 +231,30 @@ def test_an_impossible_number_of_threads_is_one_line(cli, env, recording):
     done = cli("transcribe", "-m", "demo", "-t", 999_999, recording, env=env)
     assert (done.code, done.out) == (3, "")
     assert "at most 512" in done.err.splitlines()[-1]
+
+
+def test_what_holds_for_a_recording_and_where_it_comes_from(cli, env, tmp_path):
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    text = 'language = "de"\ncontext = ["Kilo", "Smith, John"]\nthreads = 9\n'
+    (folder / ".gemma-audio.toml").write_text(text)
+    (folder / ".gemma-audio.toml").chmod(0o644)
+    cli("config", "set", "language", "French", env=env)
+    done = cli("config", "show", "--for", "talks/a.wav", env=env)
+    assert (done.code, "talks/a.wav: no such file" in done.err) == (2, True)
+    done = cli("config", "show", "--for", "talks", env=env)
+    lines = dict(line.split(maxsplit=1) for line in done.out.splitlines())
+    assert lines["language"] == f"de  ({folder / '.gemma-audio.toml'})"
+    assert lines["context"].startswith("Kilo, Smith, John  (")
+    assert lines["threads"] == "1  (GEMMA_AUDIO_THREADS)"
+    assert "threads is no setting of a folder" in done.err
+    there = json.loads(cli("config", "show", "--json", "--for", "talks", env=env).out)
+    assert (there["language"], there["context"]) == ("de", "Kilo\nSmith, John\n")
+    assert json.loads(cli("config", "show", "--json", env=env).out)["language"] == "French"
+
+
+def test_a_glossary_that_is_set_is_found_from_anywhere(cli, env, tmp_path):
+    (tmp_path / "names.txt").write_text("Kilo\n")
+    assert cli("config", "set", "context", "@names.txt", env=env).code == 0
+    shown = json.loads(cli("config", "show", "--json", env=env).out)["context"]
+    assert shown == f"@{tmp_path / 'names.txt'}"
