@@ -83,13 +83,11 @@ class Matrices {
         buffer_ = ggml_backend_alloc_ctx_tensors_from_buft(ctx_, buft);
         ggml_backend_buffer_set_usage(buffer_, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         for (ggml_tensor * tensor : all) {
-            if (ours && ga::quant_products().find(type)->packed) {
+            if (ours) {
                 ga::pack_quants(type, file.data(), kInputs, kOutputs, 0, kOutputs / ga::kQuantOutputs, tensor->data);
+                ga::mark_for_quant_ops(tensor);
             } else {
                 ggml_backend_tensor_set(tensor, file.data(), 0, file.size());
-            }
-            if (ours) {
-                ga::mark_for_quant_ops(tensor);
             }
         }
     }

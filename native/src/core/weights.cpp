@@ -128,7 +128,7 @@ ggml_tensor * WeightSet::declare(const TensorInfo & info, int64_t first_row, int
         type = GGML_TYPE_F32;
     } else if (place_->packs && info.n_rows() == info.ne[1] && quant_products().takes(type, info.ne[0], n_rows)) {
         ours = true;
-        item.packed = quant_products().find(type)->packed;
+        item.packed = true;
     } else {
         if (type == GGML_TYPE_BF16) {
             type = bf16_as_;

@@ -46,12 +46,10 @@ struct QuantRows {
 // for the order of their sums.
 using Quantise = void (*)(const float * x, int64_t n_in, int8_t * quants, QuantBlock * blocks);
 
-// out[row * n_out + o] = x[row] . weight[o] for o in 16 * [first, first + n), where `matrix` is [n_in, n_out], packed (quant_layout.h) or
-// as in a file. An output's sum has the same order for any number of rows; only where the matrix is as in a file is there one order
-// for up to kFewQuantRows, and another for more.
-using QuantMultiply = void (*)(const void * matrix, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first,
+// out[row * n_out + o] = x[row] . weight[o] for o in 16 * [first, first + n), where `packed` is [n_in, n_out] (quant_layout.h). An
+// output's sum has the same order for any number of rows.
+using QuantMultiply = void (*)(const void * packed, int64_t n_out, const QuantRows & x, int64_t n_rows, int64_t first,
                                int64_t n, float * out);
-constexpr int64_t kFewQuantRows = 16;
 
 // A block whose largest magnitude is less is all zeros: 127 divided by it might be infinite.
 constexpr float kLeastLargest = 1e-36f;
@@ -62,7 +60,6 @@ constexpr bool is_whole_half(float half) {
 
 struct QuantKernel {
     ggml_type type;
-    bool packed; // false: it takes matrices as in a file, where they are mapped
     QuantMultiply multiply;
 };
 
@@ -76,7 +73,8 @@ struct QuantClass {
 
 // Plain C++ for any processor: what the others must agree with. Slower than ggml's products.
 const QuantClass & quant_portable();
-const QuantClass & quant_avx2();   // AVX2, FMA, F16C
-const QuantClass & quant_avx512(); // AVX-512 with VNNI
+const QuantClass & quant_avx2();    // AVX2, FMA, F16C
+const QuantClass & quant_avxvnni(); // the same, with VNNI
+const QuantClass & quant_avx512();  // AVX-512 with VNNI
 
 } // namespace ga

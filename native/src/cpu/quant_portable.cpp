@@ -182,13 +182,13 @@ const QuantClass & quant_portable() {
     static const QuantClass portable = {"portable",
                                         true,
                                         quantise,
-                                        {{GGML_TYPE_Q4_0, true, multiply<GGML_TYPE_Q4_0>},
-                                         {GGML_TYPE_Q8_0, true, multiply<GGML_TYPE_Q8_0>},
-                                         {GGML_TYPE_Q4_K, true, multiply<GGML_TYPE_Q4_K>},
-                                         {GGML_TYPE_Q5_K, true, multiply<GGML_TYPE_Q5_K>},
-                                         {GGML_TYPE_Q6_K, true, multiply<GGML_TYPE_Q6_K>},
-                                         {GGML_TYPE_IQ4_NL, true, multiply<GGML_TYPE_IQ4_NL>},
-                                         {GGML_TYPE_IQ4_XS, true, multiply<GGML_TYPE_IQ4_XS>}}};
+                                        {{GGML_TYPE_Q4_0, multiply<GGML_TYPE_Q4_0>},
+                                         {GGML_TYPE_Q8_0, multiply<GGML_TYPE_Q8_0>},
+                                         {GGML_TYPE_Q4_K, multiply<GGML_TYPE_Q4_K>},
+                                         {GGML_TYPE_Q5_K, multiply<GGML_TYPE_Q5_K>},
+                                         {GGML_TYPE_Q6_K, multiply<GGML_TYPE_Q6_K>},
+                                         {GGML_TYPE_IQ4_NL, multiply<GGML_TYPE_IQ4_NL>},
+                                         {GGML_TYPE_IQ4_XS, multiply<GGML_TYPE_IQ4_XS>}}};
     return portable;
 }
 

@@ -94,7 +94,7 @@ void QuantProducts::describe() {
 const QuantProducts & quant_products() {
     static const QuantProducts products = [] {
         const char * cap = std::getenv(kVariable);
-        return QuantProducts({&quant_avx512(), &quant_avx2(), &quant_portable()}, cap ? cap : "");
+        return QuantProducts({&quant_avx512(), &quant_avxvnni(), &quant_avx2(), &quant_portable()}, cap ? cap : "");
     }();
     return products;
 }

@@ -4,7 +4,8 @@
 // kernel passes a proof. It multiplies a small fixed matrix, and the result must be the portable kernel's to the last bit. One that does not
 // (a compiler's fault, a processor's, an emulator's) is left out, and said to be; the next class follows, and after the last one ggml.
 //
-// The environment variable GEMMA_AUDIO_CPU_CLASS caps the class: avx512, avx2, portable (slow; for tests), or ggml for none of them.
+// The environment variable GEMMA_AUDIO_CPU_CLASS caps the class: avx512, avxvnni, avx2, portable (slow; for tests), or
+// ggml for none of them.
 #pragma once
 
 #include "cpu/quant_kernels.h"
