@@ -170,11 +170,15 @@ def cosine(a: Any, b: Any) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def main() -> int:
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        raise SystemExit("llama-cpp-python is not installed")
-    ggml = Library(Path(spec.origin).parent / "lib")
+def main(arguments: list[str]) -> int:
+    if arguments:
+        folder = Path(arguments[0])
+    else:
+        spec = importlib.util.find_spec("llama_cpp")
+        if spec is None or spec.origin is None:
+            raise SystemExit("llama-cpp-python is not installed")
+        folder = Path(spec.origin).parent / "lib"
+    ggml = Library(folder)
     machine = Machine(ggml)
     rng = np.random.default_rng(3)
     weights = rng.standard_normal((N_OUT, N_IN), dtype=np.float32)
@@ -198,4 +202,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""One engine, one process, one measurement: prints a line of JSON with seconds by stage.
+"""One engine, one process, one measurement: prints a line of JSON with seconds by stage, and what was at
+work: the ggml, and our own products.
 
     python scripts/bench/contestant.py ours clip TEXT.gguf MMPROJ.gguf --threads 2
     python scripts/bench/contestant.py llamacpp recording TEXT.gguf MMPROJ.gguf --minutes 10
@@ -55,6 +56,12 @@ def peak_rss() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise OSError("no VmHWM in /proc/self/status")
+
+
+def loaded_ggml() -> list[str]:
+    """The ggml-cpu that this process computes with; more than one is a fault. Linux."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return sorted({line.split(maxsplit=5)[5] for line in lines if "libggml-cpu" in line})
 
 
 class Stages:
@@ -276,7 +283,12 @@ def main() -> int:
         import numpy as np
 
         np.save(args.logits, logits)
-    print(json.dumps(stages.seconds))
+    made_by: dict[str, Any] = {"ggml": loaded_ggml()}
+    if args.engine == "ours":
+        from gemma_audio_cli.engine._native import cpu_products
+
+        made_by["products"] = cpu_products()
+    print(json.dumps({**stages.seconds, "made_by": made_by}))
     return 0
 
 

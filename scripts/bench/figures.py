@@ -1,10 +1,10 @@
-"""Medians, ranges and ratios of interleaved runs, as data and as a table."""
+"""Medians, ranges and ratios of interleaved runs."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 Run = dict[str, float]
 """What one process measured: stage -> seconds, or bytes for `peak_rss`."""
@@ -46,22 +46,3 @@ def compare(pairs: Sequence[tuple[Run, Run]], stages: Sequence[str]) -> list[Row
             ratios = [b / a if a else float("inf") for a, b in zip(ours, theirs, strict=True)]
             rows.append(Row(stage, Spread.of(ours), Spread.of(theirs), Spread.of(ratios)))
     return rows
-
-
-def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    return [asdict(row) for row in rows]
-
-
-def table(rows: Sequence[Row], other: str = "llama.cpp") -> str:
-    """The rows as aligned text."""
-    lines = [f"{'':18}{'gemma-audio':>24}{other:>24}   {other} / gemma-audio"]
-    for row in rows:
-        unit, scale = ("GB", 1e9) if row.stage == "peak_rss" else ("s ", 1.0)
-
-        def cell(spread: Spread, scale: float = scale, unit: str = unit) -> str:
-            low, high = (f"{value / scale:.2f}" for value in (spread.low, spread.high))
-            return f"{spread.median / scale:8.3f} {unit} {f'({low}-{high})':>13}"
-
-        ratio = f"{row.ratio.median:6.2f}  ({row.ratio.low:.2f}-{row.ratio.high:.2f})"
-        lines.append(f"{row.stage.replace('_', ' '):18}{cell(row.ours):>24}{cell(row.theirs):>24}   {ratio}")
-    return "\n".join(lines)

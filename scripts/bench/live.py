@@ -33,6 +33,8 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT)]
 
 import compare  # noqa: E402 - a script's own folder
+import duel  # noqa: E402
+import machine  # noqa: E402
 import quiet  # noqa: E402
 
 from gemma_audio_cli.audio.capture.ingest import AudioIngest, at_speaking_pace  # noqa: E402
@@ -81,8 +83,8 @@ def transcriber(args: argparse.Namespace, engine: Engine) -> Transcriber:
 
 
 def open_engine(args: argparse.Namespace) -> Engine:
-    text, mmproj = compare.model(args)
-    compare.warm(text, mmproj)
+    text, mmproj = compare.files(args)
+    duel.warm(text, mmproj)
     return Engine(text, mmproj, EngineOptions(threads=args.threads, device="CPU"))
 
 
@@ -174,8 +176,8 @@ def left(args: argparse.Namespace) -> dict[str, Any]:
     """Seconds from the last sample to the first token of the final text, beside what llama.cpp needs to
     encode and prefill the clip; in turn.
     """
-    pair = compare.model(args)
-    compare.warm(*pair)
+    pair = compare.files(args)
+    duel.warm(*pair)
     ours, theirs = [], []
     for _ in range(args.runs):
         with open_engine(args) as engine:
@@ -337,7 +339,7 @@ def main() -> int:
     if busy is not None:
         others = (quiet.busy_seconds() or busy) - busy - sum(os.times()[:4])
         result["other_processes_cores"] = round(max(0.0, others) / (clock() - start), 3)
-    print(json.dumps({"job": args.job, "machine": compare.machine()} | result))
+    print(json.dumps({"job": args.job, "machine": machine.about()} | result))
     return 0
 
 

@@ -100,7 +100,7 @@ def fetch() -> LlamaSource:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as temporary:
             made = Path(temporary) / "sources"
-            _unpack(_download(wanted, Path(temporary)), made)
+            _unpack(download(wanted, Path(temporary)), made)
             try:
                 made.rename(folder)
             except OSError:
@@ -109,8 +109,10 @@ def fetch() -> LlamaSource:
     return LlamaSource(folder)
 
 
-def _download(wanted: str, folder: Path) -> Path:
-    """The archive, by pip, which checks its hash and asks the installed build backend for its name."""
+def download(wanted: str, folder: Path) -> Path:
+    """The archive of `release()`, by pip, which checks its hash and asks the installed build backend for
+    its name.
+    """
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:",
         "--no-build-isolation", "--require-hashes", "-r", str(REQUIREMENT), "-d", str(folder),

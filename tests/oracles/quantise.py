@@ -77,15 +77,16 @@ MIXES = {
 """What people download: a type with finer ones in some matrices, by the name of the file."""
 
 
-def quantise(source: Path, target: Path, kind: str) -> dict[str, int]:
+def quantise(source: Path, target: Path, kind: str, threads: int = 1) -> dict[str, int]:
     """Write `target`, of a kind or a mix; tensors of each type in it.
 
-    Tables of `source` may be quantised. Raises OracleError.
+    Tables of `source` may be quantised. `threads`: 0 = all processors. Raises OracleError.
     """
     silence()
+    source, target = Path(source), Path(target)
     how = (KINDS | MIXES)[kind]
     params = llama_cpp.llama_model_quantize_default_params()
-    params.nthread, params.ftype = 1, how.file_type
+    params.nthread, params.ftype = threads, how.file_type
     params.allow_requantize = True
     table = tensors_of(source)["token_embd.weight"].qtype
     if table not in (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16):
