@@ -124,6 +124,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return kept | {
         "GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "no-config"),
         "GEMMA_AUDIO_BACKENDS_DIR": str(tmp_path / "no-backends"),
+        "GEMMA_AUDIO_CACHE_DIR": str(ROOT / "build" / "cache"),
         "GEMMA_AUDIO_THREADS": "1",
         "GEMMA_AUDIO_VAD": "0",  # tones and noise are no speech, but have to reach the model
     }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gemma_audio_cli.engine.engine import Engine
     from gemma_audio_cli.engine.structs import Timings
     from gemma_audio_cli.pipeline.recognizer import Recognizer
+    from gemma_audio_cli.pipeline.slots import Slots
     from gemma_audio_cli.transcript import Segment
 
 DEMO_NOTICE = (
@@ -113,7 +114,7 @@ class Job:
             return
         engine = self._recognizer.engine
         if engine is not None and self._verbose:
-            _say_timings(engine)
+            _say_timings(engine, self._recognizer.slots)
         self._recognizer.close()
 
     def end(self) -> None:
@@ -122,11 +123,13 @@ class Job:
             raise typer.Exit(self._exit_code)
 
 
-def _say_timings(engine: Engine) -> None:
+def _say_timings(engine: Engine, slots: Slots | None) -> None:
     info = engine.info
     sys.stdout.flush()
     placed = f"  {info.n_gpu_layers} of {info.n_layer + 1} layers" if info.device != "CPU" else ""
-    lines = [f"device   {info.device}{placed}  {info.buffers}".rstrip(), *timing_lines(engine.timings())]
+    together = [f"batch    {slots.reason}"] if slots is not None and slots.rates else []
+    lines = [f"device   {info.device}{placed}  {info.buffers}".rstrip(), *together]
+    lines += timing_lines(engine.timings())
     with suppress(OSError):
         sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))
         sys.stderr.flush()

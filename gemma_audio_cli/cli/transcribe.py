@@ -149,10 +149,10 @@ def transcribe(
 
 
 def _decode(batch: str) -> DecodeOptions:
-    from gemma_audio_cli.decoding.options import DecodeOptions
+    from gemma_audio_cli.decoding.options import AUTO_SLOTS, DecodeOptions
 
     if batch == "auto":
-        return DecodeOptions()
+        return DecodeOptions(slots=AUTO_SLOTS)
     if not batch.isdecimal() or not 1 <= int(batch) <= 64:
         raise UsageError(f"--batch must be auto or a number from 1 to 64, not {batch!r}")
     return DecodeOptions(slots=int(batch))

@@ -12,6 +12,8 @@ from gemma_audio_cli.sound import MAX_CLIP_SECONDS
 
 DEFAULT_SLOTS = 4
 """Decoding four windows takes little longer than one: a step reads the same weights."""
+AUTO_SLOTS = 0
+"""As many as gain on this machine: `pipeline.slots` finds out, when the model is open."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class DecodeOptions:
     max_tokens: int = 512
     """Budget of an answer to a question."""
     slots: int = DEFAULT_SLOTS
-    """Windows decoded at once."""
+    """Windows decoded at once; AUTO_SLOTS: a pipeline measures how many gain."""
     max_seconds: float = MAX_CLIP_SECONDS
     """Longest window that will be given."""
     guards: GuardOptions = field(default_factory=GuardOptions)

@@ -21,7 +21,7 @@ import numpy as np
 
 from gemma_audio_cli.audio.segment.windows import Window, cut_point
 from gemma_audio_cli.decoding.guards import Attempt, better, judged, still_repeats
-from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.options import DEFAULT_SLOTS, DecodeOptions
 from gemma_audio_cli.decoding.prefetch import NotReady, Prefetcher
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
@@ -133,6 +133,10 @@ class Scheduler:
         self._options, self._recover, self._check = options, recover, check
         self._slots = [_Slot(decoder) for decoder in decoders]
         self._waiting: deque[_Work] = deque()
+        self._room = min(len(self._slots), DEFAULT_SLOTS)
+        """Slots that may be busy. Each answer that ends makes room for two, until all are in use: were all
+        filled at first, the first words would wait for the prompts of sixteen windows.
+        """
 
     @property
     def decoders(self) -> list[SequenceDecoder]:
@@ -208,8 +212,7 @@ class Scheduler:
                     yield Delta(tag, earliest.shown[shown:])
 
     def _wants_more(self, live: int) -> bool:
-        free = sum(slot.work is None for slot in self._slots)
-        return free > len(self._waiting) and live < _AHEAD * len(self._slots)
+        return len(self._free()) > len(self._waiting) and live < _AHEAD * len(self._slots)
 
     # -- a device that fails --
 
@@ -235,7 +238,7 @@ class Scheduler:
         Short windows are encoded together, which gains much; long ones are not, so that the first words
         need not wait for all of them.
         """
-        free = [slot for slot in self._slots if slot.work is None]
+        free = self._free()
         while free and self._waiting:
             count, seconds = 1, self._waiting[0].window.seconds
             for item in list(self._waiting)[1 : len(free)]:
@@ -244,7 +247,12 @@ class Scheduler:
                     break
                 count += 1
             self._fill_slots([self._waiting.popleft() for _ in range(count)], free[:count])
-            free = [slot for slot in self._slots if slot.work is None]
+            free = self._free()
+
+    def _free(self) -> list[_Slot]:
+        """Slots that have nothing to do and may be given something."""
+        free = [slot for slot in self._slots if slot.work is None]
+        return free[: max(0, self._room - (len(self._slots) - len(free)))]
 
     def _fill_slots(self, work: Sequence[_Work], free: Sequence[_Slot]) -> None:
         try:
@@ -312,6 +320,7 @@ class Scheduler:
         """The slot's answer has ended: judge it, free the slot, and settle or queue the work again."""
         work, decoder, guards = slot.work, slot.decoder, self._options.guards
         assert work is not None
+        self._room = min(len(self._slots), self._room + 1)
         reply = decoder.reply(work.window.seconds)
         if work.has_looped and still_repeats(reply.tokens, guards):
             reply = replace(reply, looping=True)

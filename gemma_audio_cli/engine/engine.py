@@ -52,6 +52,8 @@ class Engine(Handle):
         options = options or EngineOptions()
         self.text_path = Path(text_path)
         """The text model's file."""
+        self.threads = options.threads
+        """CPU threads as asked for; 0: one per physical core."""
         self._n = n = native()
         self._callbacks = Callbacks(n, cancel, progress)
         self._children: weakref.WeakSet[AudioStream | Session] = weakref.WeakSet()

@@ -19,6 +19,7 @@ from gemma_audio_cli.models.names import part_paths
 from gemma_audio_cli.models.resolve import is_demo, resolve
 from gemma_audio_cli.pipeline.engines import EngineFactory
 from gemma_audio_cli.pipeline.options import ModelOptions
+from gemma_audio_cli.pipeline.slots import Slots, chosen
 from gemma_audio_cli.sound import MAX_CLIP_SECONDS
 
 DEMO_WINDOW = 6.0
@@ -44,6 +45,9 @@ class Recognizer:
         self._options = options = options or ModelOptions()
         self._gpu_layers = None if options.gpu_layers is None else layers(options.gpu_layers, "--gpu-layers")
         self._transcriber: Transcriber | None = None
+        self._asked: DecodeOptions | None = None
+        self.slots: Slots | None = None
+        """How many windows are decoded together, and why; None: no model was opened yet."""
         if engine is None:
             choose(options.backend, options.device)
             self.pair = resolve(options.model, options.mmproj)
@@ -63,7 +67,7 @@ class Recognizer:
         of prompts is that of the model's options.
         """
         options = replace(options, audio_first=options.audio_first or self._options.audio_first)
-        if self._transcriber is not None and self._transcriber.options == options:
+        if self._transcriber is not None and self._asked == options:
             return self._transcriber
         engine, fall_back = self._given, None
         if self._transcriber is not None:
@@ -80,6 +84,8 @@ class Recognizer:
                     self.notice(self._demo_notice)
                 engine = factory.open(self._options.backend)
         assert engine is not None
+        self._asked, self.slots = options, chosen(engine, options)
+        options = replace(options, slots=self.slots.count)
         self._transcriber = Transcriber(engine, options, notice=self.notice, fall_back=fall_back)
         return self._transcriber
 

@@ -34,7 +34,7 @@ import llama_builds  # noqa: E402
 import machine  # noqa: E402
 import model_files  # noqa: E402
 import tables  # noqa: E402
-from cases import Case, Results, ResultsError, cases  # noqa: E402
+from cases import Results, ResultsError, cases  # noqa: E402
 from duel import Duel, DuelError  # noqa: E402
 
 NATIVE = "native"

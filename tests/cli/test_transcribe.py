@@ -99,6 +99,19 @@ def test_any_number_of_windows_at_once_gives_the_same(cli, tmp_path):
     assert json.loads(outs[0])["text"].split() == DIGITS.split() * 6
 
 
+def test_verbose_tells_how_many_windows_gain_and_that_it_was_measured_once(cli, tmp_path):
+    path = write(tmp_path / "a.wav", spoken())
+    found = [
+        cli("transcribe", "-m", "demo", "-v", *more, path, env={"GEMMA_AUDIO_CACHE_DIR": str(tmp_path / "c")})
+        for more in ((), (), ("--batch", "3"))
+    ]
+    told = [[line for line in done.err.splitlines() if line.startswith("batch ")] for done in found]
+    assert [len(lines) for lines in told] == [1, 1, 0]
+    assert re.search(r"\d windows together; measured now, tokens/s by 1: [\d.]+, 2: ", told[0][0])
+    assert told[1][0] == told[0][0].replace("measured now", "measured before")
+    assert len({done.out for done in found}) == 1
+
+
 # ---- what is heard -------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from oracles import checks
 
+from gemma_audio_cli.backends.amx import cpu_flags
 from gemma_audio_cli.engine._native import cpu_products
 from make_random_model import make_pair
 
@@ -71,3 +72,32 @@ def test_a_class_that_is_none_is_said_to_be(text: Path) -> None:
     assert str(found["products"]).endswith(
         "; left out: GEMMA_AUDIO_CPU_CLASS is avx3, which is no class of processors"
     )
+
+
+ENCODER = """
+import sys
+import numpy as np
+from gemma_audio_cli.engine.engine import Engine
+from gemma_audio_cli.engine.structs import EngineOptions
+with Engine(sys.argv[1], sys.argv[2], EngineOptions(threads=1, device="CPU")) as engine:
+    audio = engine.audio()
+    audio.push(np.random.default_rng(1).standard_normal(16000).astype(np.float32) * 0.1)
+    audio.finish()
+    np.save(sys.argv[3], audio.read())
+    audio.close()
+"""
+
+
+def test_a_class_below_avx512_keeps_the_encoder_from_it_too(tmp_path: Path) -> None:
+    """BF16 files: AVX-512 rounds activations to bfloat16, and AVX2 does not."""
+    pair = make_pair("blocks", "f32", "bf16", 3, tmp_path)
+    found = {}
+    for name in ("", "avx512", "avx2"):
+        target = tmp_path / f"{name}.npy"
+        environment = {**os.environ, "GEMMA_AUDIO_CPU_CLASS": name}
+        subprocess.run([sys.executable, "-c", ENCODER, *pair, target], env=environment, check=True)
+        found[name] = np.load(target)
+    assert np.array_equal(found[""], found["avx512"])
+    rounds = "avx512_bf16" in cpu_flags()
+    assert np.array_equal(found["avx2"], found["avx512"]) != rounds
+    assert checks.cosines(found["avx2"], found["avx512"]).min() >= 0.999
