@@ -111,6 +111,23 @@ def _context(value: object, source: str) -> str:
     return value.strip()
 
 
+def _seconds(value: object, source: str) -> float:
+    number = math.nan
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            number = float(value)
+    if not 1 <= number <= 3600:
+        raise UsageError(f"{source} must be a number from 1 to 3600, not {value!r}")
+    return number
+
+
+def _megabytes(value: object, source: str) -> int:
+    number = None if isinstance(value, bool) else whole_number(str(value))
+    if number is None:
+        raise UsageError(f"{source} must be a whole number of megabytes, not {value!r}")
+    return number
+
+
 def _switch(value: object, source: str) -> bool:
     on = value if isinstance(value, bool) else _SWITCH.get(str(value).strip().lower())
     if on is None:
@@ -143,6 +160,11 @@ class Settings:
         False, "Prompts give the recording before the instruction: true or false.", _switch
     )
     vad: bool = _setting(True, "Find speech first, and leave out silence: true or false.", _switch)
+    recall_seconds: float | None = _setting(
+        None, "Sound that a model recalls, in seconds; what is longer is asked in passes.", _seconds
+    )
+    cache: bool = _setting(True, "Keep on disk what ask heard in passes: true or false.", _switch)
+    cache_mb: int = _setting(2000, "Megabytes that are kept of it, at most.", _megabytes)
     vad_threshold: float | None = _setting(
         None, "The probability from which on sound is speech, 0.05 to 0.95.", threshold
     )

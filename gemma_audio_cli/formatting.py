@@ -2,6 +2,7 @@
 
     byte_size(n)      "3.4 GB"         hms(seconds)    "1:02:03"
     counted(2, "file")  "2 files"      clock(seconds)  "02:03.45"
+    stretch(751.2, 777.9)  "12:31-12:58"
 
     printable(text)   a name or message on one line: what could act on a terminal is spelled out, "\\x1b"
     Cleaner.feed()    words of a model, piece by piece: what could act on a terminal is left out
@@ -24,6 +25,7 @@ Of tags only those in the flags of England, Scotland and Wales are kept: Unicode
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 
@@ -106,6 +108,17 @@ def hms(seconds: float) -> str:
     """A duration as H:MM:SS: whole seconds that have passed."""
     minutes, rest = divmod(int(max(0.0, seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def stretch(start: float, end: float) -> str:
+    """A stretch of a recording in whole seconds around it: 12:31-12:58, with hours where there are any."""
+    return "-".join(_minutes(seconds) for seconds in (math.floor(start + 1e-6), math.ceil(end - 1e-6)))
+
+
+def _minutes(seconds: int) -> str:
+    minutes, rest = divmod(max(0, seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
 
 
 def clock(seconds: float) -> str:

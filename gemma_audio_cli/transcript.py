@@ -96,6 +96,22 @@ class Final(Segment):
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the model wrote on one stretch of a recording when it was asked what bears on a question."""
+
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    text: str
+    file: str = ""
+    """The recording, where several are asked about together."""
+    logprob: float | None = None
+    """Mean log-probability of its tokens."""
+    flags: tuple[str, ...] = ()
+    """As a segment's."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the model says to a question."""
 
@@ -108,6 +124,10 @@ class Answer:
     """As a segment's."""
     probabilities: tuple[tuple[str, float], ...] = ()
     """Where one of several choices was asked for: each of them, the likeliest first."""
+    evidence: tuple[Evidence, ...] = ()
+    """Where a recording was asked in passes: the notes that the answer stands on, in order of time."""
+    parts: int = 0
+    """Stretches that were asked; 0: the recording was heard whole."""
 
     @property
     def fits(self) -> bool:

@@ -35,7 +35,7 @@ _SPECIAL = str.maketrans({"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "
 _VARIABLES = {
     "GEMMA_AUDIO_CONFIG_DIR": "The folder of config.toml.",
     "GEMMA_AUDIO_BACKENDS_DIR": "The folder of backends that were built.",
-    "GEMMA_AUDIO_CACHE_DIR": "The folder of what was measured: ~/.cache/gemma-audio.",
+    "GEMMA_AUDIO_CACHE_DIR": "The folder of what was measured and heard: ~/.cache/gemma-audio.",
     "GEMMA_AUDIO_LIBRARY": "Another libgemma_audio than the package's.",
     "GEMMA_AUDIO_CPU_CLASS": "Caps the processor: avx512, avxvnni, avx2, portable (slow) or ggml.",
     "HF_HOME, HF_HUB_CACHE": "Where pulled models are kept.",
@@ -46,6 +46,7 @@ _FILES = {
     "~/.config/gemma-audio/config.toml": "Settings. `gemma-audio config path` prints the place here.",
     "~/.local/share/gemma-audio/backends/": "Backends that were built.",
     "~/.cache/gemma-audio/": "How many windows gain from being decoded together, as measured.",
+    "~/.cache/gemma-audio/heard/": "What ask heard; see `gemma-audio cache`.",
     "~/.cache/huggingface/hub/": "Models that were pulled.",
 }
 

@@ -17,6 +17,7 @@ from gemma_audio_cli.cli import (
     ask,
     backends,
     bench,
+    cache,
     chat,
     config,
     doctor,
@@ -71,6 +72,7 @@ models.register(app)
 app.add_typer(backends.app, name="backends")
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(cache.app, name="cache")
 
 
 def _version(wanted: bool) -> None:

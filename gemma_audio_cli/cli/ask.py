@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gemma_audio_cli.cli.ask_passes import HeardBar, Passes
 from gemma_audio_cli.cli.common import Job
 from gemma_audio_cli.cli.messages import exit_codes, put_json, say
 from gemma_audio_cli.cli.options import (
@@ -38,12 +39,15 @@ EXAMPLES = """Examples:
   gemma-audio ask --choices yes,no,unclear "Is a date agreed on?" call.wav
   gemma-audio ask --schema order.json "What is ordered?" call.wav | jq .items
   gemma-audio ask --no-vad "Which instruments are played?" song.flac
+  gemma-audio ask --evidence "Who objected to the budget?" three-hours.m4a
   gemma-audio ask --start 12:30 --end 13:00 "What is decided?" meeting.m4a
 
 The answer is printed as it is decoded. Several files are asked one after the other,
 and every line begins with "FILE: ". Several questions are put to a file one by one; the file is
 heard once, and stands before them in the prompt. Where nobody speaks nothing is answered, for a
-model that hears nothing invents things; --no-vad asks about music and other sounds.
+model that hears nothing invents things; --no-vad asks about music and other sounds. A recording of
+more than two minutes is answered in passes: each stretch is asked what bears on the question, and
+the answer comes from those notes. What was heard is kept for the next question (gemma-audio cache).
 """
 
 
@@ -77,6 +81,7 @@ def ask(
     max_tokens: Annotated[
         int, option("--max-tokens", min=1, help="Longest answer, in tokens.", show_default=True)
     ] = 512,
+    passes: Passes = Passes(),
     part: Part = Part(),
     input: Input = Input(),
     speech: Speech = Speech(),
@@ -100,12 +105,16 @@ def ask(
             speech.options(threshold, job.settings),
             decode=DecodeOptions(max_tokens=max_tokens, shape=shape.made()),
             together=together,
+            passes=passes.options(job.settings, lines_of_json=shape.schema is not None and not jsonl),
         )
         shown = _Shown(job, options, with_names=len(recordings) > 1 and not together, jsonl=jsonl)
+        bar = HeardBar(enabled=not notices.quiet)
         try:
             for event in ask_all(job.recognizer, questions, recordings, options):
+                bar.take(event)
                 shown.take(event)
         finally:
+            bar.close()
             shown.close()
             job.close()
         job.end()
@@ -149,7 +158,7 @@ class _Shown:
     def take(self, event: AskEvent) -> None:
         """What happened, to be shown."""
         from gemma_audio_cli.output.as_json import answer_as_dict, answered_as_dict
-        from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, RecordingStarted
+        from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, RecordingStarted, TextDelta
 
         name = event.recording.file
         if isinstance(event, RecordingStarted):
@@ -160,10 +169,13 @@ class _Shown:
             self._answers += 1
             self._end_line()
             if self._writer is None:
-                put_json(answer_as_dict(name, event.question, event.answer, self._options.decode.shape))
+                shape, evidence = self._options.decode.shape, self._options.passes.evidence
+                put_json(answer_as_dict(name, event.question, event.answer, shape, evidence=evidence))
             elif self._shaped and event.answer.fits:
                 self._writer.delta(event.answer.text)
                 self._end_line()
+            if self._writer is not None and self._options.passes.evidence:
+                self._list_evidence(event.answer)
             self._report_oddities(name, event.answer)
         elif isinstance(event, RecordingDone):
             self._end_line()
@@ -175,12 +187,21 @@ class _Shown:
             elif not event.heard:
                 hint = "; --no-vad asks about other sounds" if self._options.cut.vad else ""
                 self._job.notice(f"{name}: no speech was heard{hint}")
-        elif self._writer is not None and not self._shaped:
+        elif isinstance(event, TextDelta) and self._writer is not None and not self._shaped:
             self._writer.delta(event.text)
 
     def close(self) -> None:
         """The end of the last line."""
         self._end_line()
+
+    def _list_evidence(self, answer: Answer) -> None:
+        from gemma_audio_cli.decoding.notes import line
+
+        lines = [line(note) for note in answer.evidence]
+        if self._writer is not None and "\n".join(lines) != answer.text:  # else the notes are the answer
+            for text in lines:
+                self._writer.delta(text)
+                self._end_line()
 
     def _end_line(self) -> None:
         if self._writer is not None:
@@ -194,7 +215,9 @@ class _Shown:
             say(f"error: {name}: {reason}; allow more with --max-tokens, or ask for less")
             self._job.failed()
             return
-        if not answer.text:
+        if not answer.text and answer.parts and not answer.evidence:
+            self._job.notice(f"{name}: nothing in it bears on the question")
+        elif not answer.text:
             self._job.notice(f"{name}: the model gave no answer")
         if not answer.complete:
             self._job.notice(f"{name}: {cut}; allow more with --max-tokens")

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from gemma_audio_cli.decoding.template import TemplateError, render
 from gemma_audio_cli.engine.structs import Input
 from gemma_audio_cli.languages import language_name
+from gemma_audio_cli.sound import Floats
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.audio_stream import AudioStream
@@ -211,12 +214,10 @@ class Prompt:
     notice: str | None = None
     """Why the model's own template could not be used; None: it was, or there is none."""
 
-    def sound(self, clips: Sequence[AudioStream], seq: int = 0) -> list[Input]:
-        """The clips, and the tokens between them, as inputs of a forward."""
+    def sound(self, clips: Sequence[AudioStream] | Sequence[Floats], seq: int = 0) -> list[Input]:
+        """The clips, or their rows of embeddings, and the tokens between them, as inputs of a forward."""
         return [
-            Input(seq, tokens=piece.ids)
-            if isinstance(piece, Tokens)
-            else Input(seq, audio=clips[piece.index])
+            Input(seq, tokens=piece.ids) if isinstance(piece, Tokens) else _heard(seq, clips[piece.index])
             for piece in self.middle
         ]
 
@@ -224,6 +225,10 @@ class Prompt:
         """What a sequence needs for the prompt with so many tokens of sound, and the answer."""
         between = sum(len(piece.ids) for piece in self.middle if isinstance(piece, Tokens))
         return len(self.head) + between + audio_tokens + len(self.tail) + budget
+
+
+def _heard(seq: int, clip: AudioStream | Floats) -> Input:
+    return Input(seq, embeddings=clip) if isinstance(clip, np.ndarray) else Input(seq, audio=clip)
 
 
 def build(

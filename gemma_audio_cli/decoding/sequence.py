@@ -207,7 +207,8 @@ class SequenceDecoder:
         self.looping = is_looping(self._tokens, self._guards)
 
     def _with_head(self, sound: Sequence[Input]) -> list[Input]:
-        head = [] if self._has_head else [Input(self.seq, tokens=self.prompt.head)]
+        needed = bool(self.prompt.head) and not self._has_head
+        head = [Input(self.seq, tokens=self.prompt.head)] if needed else []
         return [*head, *sound]
 
 
@@ -282,4 +283,6 @@ def logprob(row: Floats, token: int) -> float:
 def _positions(item: Input) -> int:
     if item.audio is not None:
         return item.audio_range[1] if item.audio_range else len(item.audio)
+    if item.embeddings is not None:
+        return len(item.embeddings)
     return len(item.tokens or ())

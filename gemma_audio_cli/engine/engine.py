@@ -54,6 +54,8 @@ class Engine(Handle):
         """The text model's file."""
         self.threads = options.threads
         """CPU threads as asked for; 0: one per physical core."""
+        self.mmproj_path = None if mmproj_path is None else Path(mmproj_path)
+        """The audio projector's file."""
         self._n = n = native()
         self._callbacks = Callbacks(n, cancel, progress)
         self._children: weakref.WeakSet[AudioStream | Session] = weakref.WeakSet()

@@ -9,7 +9,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from gemma_audio_cli.transcript import FLAG_UNRELIABLE, Answer, Recording, Segment, Transcript
+from gemma_audio_cli.transcript import FLAG_UNRELIABLE, Answer, Evidence, Recording, Segment, Transcript
 
 if TYPE_CHECKING:
     from gemma_audio_cli.decoding.shape import Shape
@@ -54,8 +54,10 @@ def transcript_as_dict(transcript: Transcript) -> dict[str, Any]:
     return value
 
 
-def answer_as_dict(file: str, question: str, answer: Answer, shape: Shape | None = None) -> dict[str, Any]:
-    """The object of an answer in `ask --jsonl`; `shape` is what was asked for."""
+def answer_as_dict(
+    file: str, question: str, answer: Answer, shape: Shape | None = None, *, evidence: bool = False
+) -> dict[str, Any]:
+    """The object of an answer in `ask --jsonl`; `shape` is what was asked for. `evidence` is listed."""
     value: dict[str, Any] = {
         "type": "answer",
         "file": file,
@@ -72,7 +74,22 @@ def answer_as_dict(file: str, question: str, answer: Answer, shape: Shape | None
         value["value"] = json.loads(answer.text) if answer.fits else None
     if answer.probabilities:
         value["probabilities"] = {choice: round(share, 4) for choice, share in answer.probabilities}
+    if answer.parts:
+        value["parts"] = answer.parts
+    if evidence:
+        value["evidence"] = [_evidence_as_dict(note) for note in answer.evidence]
     return value
+
+
+def _evidence_as_dict(note: Evidence) -> dict[str, Any]:
+    return {
+        **({"file": note.file} if note.file else {}),
+        "start": round(note.start, 3),
+        "end": round(note.end, 3),
+        "note": note.text,
+        "avg_logprob": _finite(note.logprob),
+        "flags": list(note.flags),
+    }
 
 
 def answered_as_dict(

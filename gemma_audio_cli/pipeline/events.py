@@ -1,7 +1,7 @@
 """What happens while recordings are worked on, in order, one recording after the other.
 
 RecordingStarted  (TextDelta ... SegmentDone) ...  RecordingDone       transcribe
-RecordingStarted  (TextDelta ... AnswerDone) ...  RecordingDone        ask
+RecordingStarted  StretchHeard ...  (TextDelta ... AnswerDone) ...  RecordingDone        ask
 RecordingStarted  ListeningStarted  (Partial ... Final) ...  RecordingDone        live
 """
 
@@ -47,6 +47,17 @@ class SegmentDone:
 
 
 @dataclass(frozen=True)
+class StretchHeard:
+    """A stretch of a recording that is answered in passes was heard and asked."""
+
+    recording: Recording
+    seconds: float
+    """Its end, from the start of that one; of several, from the start of the first."""
+    duration: float | None
+    """Seconds of all of them, by their headers' word; None: nobody knows."""
+
+
+@dataclass(frozen=True)
 class AnswerDone:
     """A question is answered."""
 
@@ -71,5 +82,5 @@ class RecordingDone:
 
 
 TranscribeEvent = RecordingStarted | TextDelta | SegmentDone | RecordingDone
-AskEvent = RecordingStarted | TextDelta | AnswerDone | RecordingDone
+AskEvent = RecordingStarted | StretchHeard | TextDelta | AnswerDone | RecordingDone
 LiveEvent = RecordingStarted | ListeningStarted | Partial | Final | RecordingDone

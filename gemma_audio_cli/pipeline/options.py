@@ -18,6 +18,8 @@ from gemma_audio_cli.languages import language_name
 from gemma_audio_cli.transcript import Segment
 
 S = TypeVar("S", bound=Segment)
+MOST_RECALL = 3600.0
+"""Seconds of sound in one prompt: 90,000 tokens."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,28 @@ class TranscribeOptions:
 
 
 @dataclass(frozen=True)
+class PassesOptions:
+    """How long recordings are asked: whole, or stretch by stretch."""
+
+    wanted: bool | None = None
+    """Answer in passes; None: where the recordings are longer than what a model recalls."""
+    recall_seconds: float | None = None
+    """How much sound a model recalls; None: what is known of it."""
+    evidence: bool = False
+    """The notes that an answer stands on are wanted: there are some in passes only."""
+    cache: bool = True
+    """Keep on disk what was heard in passes, for the next question."""
+    cache_bytes: int = 2_000_000_000
+    """At most so much of it."""
+
+    def __post_init__(self) -> None:
+        if self.recall_seconds is not None and not 1 <= self.recall_seconds <= MOST_RECALL:
+            raise UsageError(f"--recall-seconds must be from 1 to {MOST_RECALL:.0f}")
+        if self.evidence and self.wanted is False:
+            raise UsageError("--evidence lists what was noted in passes; leave out --whole")
+
+
+@dataclass(frozen=True)
 class AskOptions:
     """What is the same for all recordings that are asked about."""
 
@@ -159,5 +183,7 @@ class AskOptions:
     """`vad`: nothing is answered where nobody speaks; without, where there is no sound."""
     together: bool = False
     """All recordings in one prompt, each named in it. Else one after the other."""
+    passes: PassesOptions = field(default_factory=PassesOptions)
+    """How recordings are asked that are longer than what a model recalls."""
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     """How answers are decoded."""

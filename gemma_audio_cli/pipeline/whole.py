@@ -1,13 +1,15 @@
-"""All of a recording as windows, for questions: up to where it fails, and only if there is anything in it."""
+"""A recording as windows, for questions: all of it, or its speech, up to where it fails."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gemma_audio_cli.audio.read.source import Source, display_name
 from gemma_audio_cli.audio.segment import presence
 from gemma_audio_cli.audio.segment.level import report_level
+from gemma_audio_cli.audio.segment.segmenter import channel_windows
 from gemma_audio_cli.audio.segment.windows import Window, windows
 from gemma_audio_cli.errors import AudioError, InputError
 from gemma_audio_cli.pipeline.options import AskOptions
@@ -26,6 +28,9 @@ class WholeRecording:
         """That were read."""
         self.failure: InputError | None = None
         """What ended it early; what came before it is asked about."""
+        self._ahead: deque[Floats] = deque()
+        self._rest: Iterator[Floats] | None = None
+        self._broken: AudioError | None = None
 
     def windows(self, source: Source) -> Iterator[Window] | None:
         """All of the recording up to where it fails; None where nothing is heard in it."""
@@ -33,15 +38,52 @@ class WholeRecording:
         heard = presence.speech(cut.onset) if cut else presence.sound(self._cut.silence_peak)
         return presence.from_first(self._all(source), heard)
 
-    def _all(self, source: Source) -> Iterator[Window]:
+    def speech(self, source: Source, longest: float) -> Iterator[Window]:
+        """Speech only, up to where the recording fails, as windows of at most `longest` seconds; without
+        speech detection all that is not silent.
+        """
+        segmentation = self._options.cut.segmentation(longest)
+        if segmentation is not None:
+            found = (window for _, window in channel_windows(self._blocks(source), (), segmentation))
+            return self._placed(source, found)
+        cut = self._options.cut.windows(longest)
+        loud = (w for w in windows(self._blocks(source), cut) if w.peak >= cut.silence_peak)
+        return self._placed(source, loud)
+
+    def reads_beyond(self, source: Source, seconds: float) -> bool:
+        """Are there more than so many seconds? What is read to find out is kept. Raises AudioError where
+        there are none at all.
+        """
+        self._rest = self._measured(source)
         try:
-            cut = windows(self._measured(source), self._cut)
-            for window in report_level(cut, source.name, self._recognizer.notice):
+            for block in self._rest:
+                self._ahead.append(block)
+                if self.seconds - source.start > seconds:
+                    return True
+        except AudioError as failure:
+            if not self.seconds:
+                raise
+            self._broken = failure
+        return False
+
+    def _all(self, source: Source) -> Iterator[Window]:
+        return self._placed(source, windows(self._blocks(source), self._cut))
+
+    def _placed(self, source: Source, found: Iterator[Window]) -> Iterator[Window]:
+        try:
+            for window in report_level(found, source.name, self._recognizer.notice):
                 yield replace(window, start=window.start + source.start)
         except AudioError as failure:
             if not self.seconds:
                 raise
             self.failure = failure
+
+    def _blocks(self, source: Source) -> Iterator[Floats]:
+        while self._ahead:
+            yield self._ahead.popleft()
+        if self._broken is not None:
+            raise self._broken
+        yield from self._measured(source) if self._rest is None else self._rest
 
     def _measured(self, source: Source) -> Iterator[Floats]:
         n = 0

@@ -41,6 +41,10 @@ def test_a_setting_goes_in_and_comes_out(cli, env, tmp_path):
         ("vad", "maybe", "true or false"),
         ("vad_threshold", "4", "0.05 to 0.95"),
         ("language", "12", "no language"),
+        ("recall_seconds", "forever", "1 to 3600"),
+        ("recall_seconds", "0", "1 to 3600"),
+        ("cache", "maybe", "true or false"),
+        ("cache_mb", "lots", "whole number of megabytes"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_changes_nothing(cli, env, tmp_path, name, value, part):
@@ -149,6 +153,9 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "audio_first": "yes",
         "vad": "no",
         "vad_threshold": 0.3,
+        "recall_seconds": 60,
+        "cache": "off",
+        "cache_mb": 500,
     }
     env |= {"GEMMA_AUDIO_VAD": "", "GEMMA_AUDIO_THREADS": ""}  # empty: not set
     for name, value in chosen.items():
@@ -168,6 +175,9 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "audio_first": True,
         "vad": False,
         "vad_threshold": 0.3,
+        "recall_seconds": 60.0,
+        "cache": False,
+        "cache_mb": 500,
     }
     assert cli("transcribe", recording, env=env).code == 0
 

@@ -58,7 +58,7 @@ def test_a_key_nearly_right_is_a_warning_with_the_right_one(write):
     near, far = loaded.warnings
     assert "'modle'; did you mean model?" in near
     assert "config.toml" in near
-    assert "there are audio_first, backend, context, device" in far
+    assert "there are audio_first, backend, cache, cache_mb, context, device" in far
 
 
 def test_where_a_setting_comes_from(write, monkeypatch, tmp_path):
