@@ -61,9 +61,10 @@ if TYPE_CHECKING:
         CutOptions,
         InstructionOptions,
         ModelOptions,
+        PassesOptions,
         TranscribeOptions,
     )
-    from gemma_audio_cli.transcript import Answer, Final, Partial, Recording, Segment, Transcript
+    from gemma_audio_cli.transcript import Answer, Evidence, Final, Partial, Recording, Segment, Transcript
 
 _PLACES = {
     "api": ("Engine", "aask", "alisten", "ask", "atranscribe", "listen", "transcribe", "transcribe_many"),
@@ -80,9 +81,10 @@ _PLACES = {
         "CutOptions",
         "InstructionOptions",
         "ModelOptions",
+        "PassesOptions",
         "TranscribeOptions",
     ),
-    "transcript": ("Answer", "Final", "Partial", "Recording", "Segment", "Transcript"),
+    "transcript": ("Answer", "Evidence", "Final", "Partial", "Recording", "Segment", "Transcript"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -97,6 +99,7 @@ __all__ = [
     "EngineError",
     "EngineInfo",
     "EngineOptions",
+    "Evidence",
     "Final",
     "GemmaAudioError",
     "InputError",
@@ -105,6 +108,7 @@ __all__ = [
     "ModelError",
     "ModelOptions",
     "Partial",
+    "PassesOptions",
     "Recording",
     "RecordingDone",
     "RecordingStarted",

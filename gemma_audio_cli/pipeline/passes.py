@@ -141,6 +141,8 @@ class Passes:
             answer = Answer(text, 0, None, True, evidence=tuple(found), parts=self._parts)
             yield AnswerDone(recording, answer, question)
             return
+        if not self._recognizer.wording.reads_notes:
+            self._recognizer.notice("the demo model reads no notes: its answer of that shape means nothing")
         shown = False
         try:
             for item in Reducer(transcriber.engine, transcriber.options).answer(question, found, self._parts):

@@ -32,6 +32,7 @@ RATE = 16_000
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")
 TEST_TAKES = range(5)
 WORD = "7"
+QUESTION = f"Is the digit {WORD} spoken?"
 _MOST_OTHERS = 150
 
 
@@ -137,7 +138,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.speech_dir / "digits").is_dir():
         raise SystemExit(f"{arguments.speech_dir}: no digits there; name a folder with --speech-dir")
-    question, other = f"Is the digit {WORD} spoken?", "What is the first digit?"
+    question, other = QUESTION, "What is the first digit?"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "long.flac"
