@@ -89,7 +89,7 @@ def test_a_question(cli, model, recording):
 def test_a_recording_too_long_for_a_question_is_named(cli, model, tmp_path, make_tone):
     path = tmp_path / "long.flac"
     soundfile.write(path, make_tone(240.0, 8_000), 8_000)
-    done = cli("ask", *model, "What?", path)
+    done = cli("ask", *model, "--whole", "What?", path)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"gemma-audio: error: {path}: ")
 
