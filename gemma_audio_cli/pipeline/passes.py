@@ -19,6 +19,8 @@ from gemma_audio_cli.decoding.notes import line
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.reducing import Reducer
 from gemma_audio_cli.decoding.transcriber import Transcriber
+from gemma_audio_cli.engine._binding import find_library
+from gemma_audio_cli.engine._native import cpu_products
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError
 from gemma_audio_cli.pipeline.events import AnswerDone, AskEvent, StretchHeard, TextDelta
@@ -115,7 +117,9 @@ class Passes:
 
         seconds = min(self._seconds, fitting_seconds(transcriber.engine, asked))
         longest = max(seconds, self._decode.max_seconds)  # a window is never taken apart here
-        mapper = Mapper[int](transcriber.engine, asked, self._decode, self._hearing(), longest, recover)
+        mapper = Mapper[int](
+            transcriber.engine, asked, transcriber.options, self._hearing(), longest, recover
+        )
         for noted in mapper.run(_Stretches(windows, 0.0 if wording.one_window else seconds, stop)):
             self._parts += 1
             number = noted.stretch.tag
@@ -193,4 +197,12 @@ def _encoder(projector: Path | None) -> bytes | None:
         except OSError:
             return None
         known = digest.hexdigest()
-    return f"{__version__}\0{known}".encode()
+    return "\0".join((__version__, _build(), str(cpu_products()), known)).encode()
+
+
+def _build() -> str:
+    """Another build of the library may round otherwise."""
+    with suppress(OSError):
+        about = find_library().stat()
+        return f"{about.st_size} {about.st_mtime_ns}"
+    return ""

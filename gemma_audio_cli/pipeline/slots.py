@@ -28,6 +28,7 @@ from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.structs import Generation, Input, SessionOptions, cache_size, clip_positions
 from gemma_audio_cli.errors import OutOfMemoryError
 from gemma_audio_cli.memory import memory
+from gemma_audio_cli.pipeline.cache_folder import cache_folder
 from gemma_audio_cli.version import __version__
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -140,11 +141,7 @@ def _rates(steps: Iterable[tuple[int, float]]) -> Iterator[tuple[int, float]]:
 
 def cache_file() -> Path:
     """Where measurements are remembered."""
-    if folder := os.environ.get("GEMMA_AUDIO_CACHE_DIR"):
-        return Path(folder) / "slots.json"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("gemma-audio", appauthor=False) / "slots.json"
+    return cache_folder() / "slots.json"
 
 
 def _key(engine: Engine, most: int) -> str:

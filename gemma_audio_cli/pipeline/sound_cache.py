@@ -28,6 +28,7 @@ import numpy as np
 
 from gemma_audio_cli.decoding.hearing import KEY_BYTES, Kept
 from gemma_audio_cli.errors import Notice, no_notice
+from gemma_audio_cli.pipeline.cache_folder import cache_folder
 
 DEFAULT_BYTES = 2_000_000_000
 """Three hours of speech have some 0.8 GB with E2B."""
@@ -44,12 +45,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | get
 
 def folder() -> Path:
     """Where it lies."""
-    chosen = os.environ.get("GEMMA_AUDIO_CACHE_DIR")
-    if chosen:
-        return Path(chosen) / "heard"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("gemma-audio", appauthor=False) / "heard"
+    return cache_folder() / "heard"
 
 
 @dataclass(frozen=True)

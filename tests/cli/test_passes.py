@@ -40,6 +40,12 @@ def long(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def environment(environment, tmp_path) -> dict[str, str]:
+    """What is heard in one test is kept for no other."""
+    return environment | {"GEMMA_AUDIO_CACHE_DIR": str(tmp_path / "cache")}
+
+
+@pytest.fixture
 def asked(cli):
     def ask(*arguments, **options):
         return cli("ask", "-m", "demo", *arguments, env=HEARD | options.pop("env", {}), **options)
