@@ -57,10 +57,12 @@ def test_every_class_gives_the_same_logits(text: Path) -> None:
     assert str(portable["products"]).startswith("portable: q4_0 q8_0")
     present = [name for name in CLASSES if str(in_class(name, text)["products"]).startswith(f"{name}: ")]
     assert not present or cpu_products().startswith(f"{present[0]}: ")
-    for name in present:
-        found = in_class(name, text)
+    results = [in_class(name, text) for name in present]
+    for found in results:
         assert "left out" not in str(found["products"])
-        assert np.array_equal(found["logits"], portable["logits"])
+        assert np.array_equal(found["logits"], results[0]["logits"])
+        # The portable class's attention is ggml's: sums in another order, and other values rounded to 8 bits.
+        assert checks.cosines(found["logits"], portable["logits"]).min() >= checks.QUANTISED_COSINE
     ggml = in_class("ggml", text)
     assert ggml["products"] == "ggml"
     assert checks.cosines(ggml["logits"], portable["logits"]).min() >= checks.QUANTISED_COSINE

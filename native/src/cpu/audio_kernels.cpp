@@ -2,7 +2,7 @@
 #include "cpu/audio_kernels.h"
 
 #include "cpu/audio_matmul.h"
-#include "cpu/cpu_cap.h"
+#include "cpu/cpu_class.h"
 #include "cpu/cpu_target.h"
 
 #if GA_X86
@@ -12,7 +12,7 @@ GA_TARGET_BEGIN("avx2,fma,f16c")
 namespace ga {
 namespace {
 
-#include "cpu/audio_simd.h"
+#include "cpu/simd_256.h"
 
 // ---- rows -------------------------------------------------------------------------------------------------------
 
@@ -218,11 +218,7 @@ void conv0(const float * const * frames, int64_t n_positions, const float * kern
 GA_TARGET_END
 
 const AudioKernels * audio_kernels() {
-    // Every processor with AVX2 and FMA converts F16 too.
-    static const bool present = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    static const bool bf16 = avx512_is_allowed() && __builtin_cpu_supports("avx512bf16") &&
-                             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                             __builtin_cpu_supports("avx512vl");
+    const bool present = may_use_avx2(), bf16 = may_use_avx512bf16();
     static const AudioKernels kernels = {kPanelAvx2,     matmul_avx2, kPanelBf16,   bf16 ? matmul_bf16 : nullptr,
                                          round_bf16,     rms_norm,    add_rms_norm, glu,
                                          conv_norm_silu, attention,   conv0,        layer_norm_relu};

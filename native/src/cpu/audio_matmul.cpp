@@ -10,7 +10,9 @@ GA_TARGET_BEGIN("avx2,fma,f16c")
 namespace ga {
 namespace {
 
-#include "cpu/audio_simd.h"
+#include "cpu/simd_256.h"
+
+#include "cpu/audio_finish.h"
 #include "cpu/tile_rows.h"
 
 constexpr int kTileRows = 6;       // 12 of 16 registers hold the tile

@@ -15,55 +15,28 @@ GA_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")
 namespace ga {
 namespace {
 
-#include "cpu/audio_simd.h"
+#include "cpu/simd_512.h"
+
+#include "cpu/audio_finish.h"
 #include "cpu/tile_rows.h"
 
-constexpr int kWide = 16;      // sums of a register
 constexpr int kTileRows = 12;  // 24 of 32 registers hold the tile, 12 tokens x 32 outputs
 constexpr int kDepth = 512;    // inputs of a packed panel: 16 KiB
 constexpr int kMaxPanels = 2;  // panels packed together, 64 KiB of the second-level cache
 constexpr int kBlockRows = 96; // tokens that stay in the second-level cache while the packed panels pass over them
-static_assert(kPanelBf16 == 2 * kWide);
-
-// 16 x 16 transposed, in dwords.
-inline void transpose16(__m512i * r) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    // Column c of four rows stands in lane c / 4 of r[c % 4 + 4 g], g: which four rows.
-    for (int c = 0; c < 4; c++) {
-        t[c] = _mm512_shuffle_i32x4(r[c], r[c + 4], 0x88);
-        t[c + 4] = _mm512_shuffle_i32x4(r[c], r[c + 4], 0xdd);
-        t[c + 8] = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0x88);
-        t[c + 12] = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0xdd);
-    }
-    for (int c = 0; c < 4; c++) {
-        r[c] = _mm512_shuffle_i32x4(t[c], t[c + 8], 0x88);
-        r[c + 8] = _mm512_shuffle_i32x4(t[c], t[c + 8], 0xdd);
-        r[c + 4] = _mm512_shuffle_i32x4(t[c + 4], t[c + 12], 0x88);
-        r[c + 12] = _mm512_shuffle_i32x4(t[c + 4], t[c + 12], 0xdd);
-    }
-}
+static_assert(kPanelBf16 == 2 * kLanes);
 
 // packed[pair][output] = the weights of inputs first_in + 2 pair and the next one; zeros beyond the last output or input. The next
 // weights to be packed are `ahead` of these.
 void pack(const MatmulArgs & args, int64_t first_out, int64_t first_in, int depth, int64_t ahead, uint32_t * packed) {
     const uint16_t * weight = static_cast<const uint16_t *>(args.weight[0]) + first_in;
     for (int half = 0; half < 2; half++) {
-        for (int k = 0; k < depth; k += 2 * kWide) {
-            const int n = depth - k < 2 * kWide ? depth - k : 2 * kWide;
-            const __mmask32 mask = n == 2 * kWide ? ~0u : (1u << n) - 1;
-            __m512i square[kWide];
-            for (int i = 0; i < kWide; i++) {
-                const int64_t out = first_out + half * kWide + i;
+        for (int k = 0; k < depth; k += 2 * kLanes) {
+            const int n = depth - k < 2 * kLanes ? depth - k : 2 * kLanes;
+            const __mmask32 mask = n == 2 * kLanes ? ~0u : (1u << n) - 1;
+            __m512i square[kLanes];
+            for (int i = 0; i < kLanes; i++) {
+                const int64_t out = first_out + half * kLanes + i;
                 if (out < args.n_out) {
                     const uint16_t * from = weight + out * args.n_in + k;
                     square[i] = _mm512_maskz_loadu_epi16(mask, from);
@@ -72,9 +45,9 @@ void pack(const MatmulArgs & args, int64_t first_out, int64_t first_in, int dept
                     square[i] = _mm512_setzero_si512();
                 }
             }
-            transpose16(square);
-            for (int i = 0; i < kWide; i++) {
-                _mm512_storeu_si512(packed + (k / 2 + i) * kPanelBf16 + half * kWide, square[i]);
+            transpose(square);
+            for (int i = 0; i < kLanes; i++) {
+                _mm512_storeu_si512(packed + (k / 2 + i) * kPanelBf16 + half * kLanes, square[i]);
             }
         }
     }
@@ -92,7 +65,7 @@ inline void tile(const uint16_t * const * x, const uint32_t * packed, int pairs,
     }
     for (int k = 0; k < pairs; k++) {
         const auto w0 = (__m512bh)_mm512_loadu_si512(packed + k * kPanelBf16);
-        const auto w1 = (__m512bh)_mm512_loadu_si512(packed + k * kPanelBf16 + kWide);
+        const auto w1 = (__m512bh)_mm512_loadu_si512(packed + k * kPanelBf16 + kLanes);
 #pragma GCC unroll 12
         for (int i = 0; i < kRows; i++) {
             int32_t two;
@@ -103,8 +76,8 @@ inline void tile(const uint16_t * const * x, const uint32_t * packed, int pairs,
         }
     }
     for (int half = 0; half < 2; half++) {
-        const int64_t at = out + half * kWide, left = args.n_out - at;
-        const __mmask16 mask = left >= kWide ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
+        const int64_t at = out + half * kLanes, left = args.n_out - at;
+        const __mmask16 mask = left >= kLanes ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
         const __m512 bias = last && args.bias ? _mm512_maskz_loadu_ps(mask, args.bias + at) : _mm512_setzero_ps();
         for (int i = 0; i < kRows; i++) {
             float * to = args.out + (row + i) * args.n_out + at;
@@ -113,12 +86,7 @@ inline void tile(const uint16_t * const * x, const uint32_t * packed, int pairs,
                 sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, to));
             }
             if (last) {
-                sum = _mm512_add_ps(sum, bias);
-                float values[kWide];
-                _mm512_storeu_ps(values, sum);
-                store(values, finish(args, load(values)));
-                store(values + kLanes, finish(args, load(values + kLanes)));
-                sum = _mm512_loadu_ps(values);
+                sum = finish(args, _mm512_add_ps(sum, bias));
             }
             _mm512_mask_storeu_ps(to, mask, sum);
         }
@@ -128,8 +96,8 @@ inline void tile(const uint16_t * const * x, const uint32_t * packed, int pairs,
 } // namespace
 
 void round_bf16(const float * x, int64_t n, uint16_t * out) {
-    for (int64_t i = 0; i < n; i += kWide) {
-        const __mmask16 mask = n - i >= kWide ? 0xffff : static_cast<__mmask16>((1u << (n - i)) - 1);
+    for (int64_t i = 0; i < n; i += kLanes) {
+        const __mmask16 mask = n - i >= kLanes ? 0xffff : static_cast<__mmask16>((1u << (n - i)) - 1);
         const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + i));
         _mm256_mask_storeu_epi16(out + i, mask, (__m256i)rounded);
     }

@@ -1,16 +1,15 @@
 #include "cpu/quant_products.h"
 
+#include "cpu/cpu_class.h"
 #include "cpu/quant_layout.h"
 #include "cpu/quant_proof.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace ga {
 
 namespace {
 
-constexpr const char * kVariable = "GEMMA_AUDIO_CPU_CLASS";
 constexpr const char *kNone = "ggml", *kPortable = "portable";
 
 } // namespace
@@ -24,7 +23,7 @@ QuantProducts::QuantProducts(const std::vector<const QuantClass *> & classes, co
         return;
     }
     if (from == classes.end()) {
-        left_out_.push_back(std::string(kVariable) + " is " + cap + ", which is no class of processors");
+        left_out_.push_back(std::string(kCpuClassVariable) + " is " + cap + ", which is no class of processors");
         from = classes.begin();
     }
     // A lower class first: what a higher one lacks or does wrong is left as it is.
@@ -92,10 +91,8 @@ void QuantProducts::describe() {
 }
 
 const QuantProducts & quant_products() {
-    static const QuantProducts products = [] {
-        const char * cap = std::getenv(kVariable);
-        return QuantProducts({&quant_avx512(), &quant_avxvnni(), &quant_avx2(), &quant_portable()}, cap ? cap : "");
-    }();
+    static const QuantProducts products({&quant_avx512(), &quant_avxvnni(), &quant_avx2(), &quant_portable()},
+                                        cpu_class_cap());
     return products;
 }
 

@@ -3,7 +3,7 @@
 // Straight-line arithmetic that compilers turn into vector code: no branches, no calls, sums in several lanes.
 #pragma once
 
-#include "cpu/cpu_cap.h"
+#include "cpu/cpu_class.h"
 
 #include <cstdint>
 #include <cstring>
@@ -28,9 +28,7 @@
         name##_row arguments;                                                                                          \
     }                                                                                                                  \
     void name parameters {                                                                                             \
-        static const auto best = __builtin_cpu_supports("avx512dq") && avx512_is_allowed()         ? name##_avx512     \
-                                 : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? name##_avx2       \
-                                                                                                   : name##_any;       \
+        static const auto best = may_use_avx512() ? name##_avx512 : may_use_avx2() ? name##_avx2 : name##_any;         \
         best arguments;                                                                                                \
     }
 #else

@@ -1,4 +1,4 @@
-// A tile's rows are known when it is compiled, so that its sums stay in registers. As audio_simd.h, a source file includes this
+// A tile's rows are known when it is compiled, so that its sums stay in registers. A source file includes this
 // once, within its own namespace and within GA_TARGET_BEGIN ... GA_TARGET_END.
 
 template <int kCount> struct Rows {

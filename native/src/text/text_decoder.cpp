@@ -171,29 +171,68 @@ void TextDecoder::store_kv(int il, ggml_tensor * normed, const Rows & rows) {
     }
 }
 
+// Whether a part's attention has a kernel of ours.
+bool TextDecoder::attends_own(const TextLayer & layer, const Part & part) const {
+    return backend_.is_host() && part.n >= kLeastAttentionRows &&
+           cache_attention(cache_.k(runner_.ctx(), layer.kv_layer, part.seq)->type, layer.head_dim);
+}
+
+ggml_tensor * TextDecoder::attend_many(const TextLayer & layer, ggml_tensor * q, const Part & part) {
+    ggml_context * ctx = runner_.ctx();
+    ggml_tensor * k = cache_.k(ctx, layer.kv_layer, part.seq);
+    ggml_tensor * v = cache_.v(ctx, layer.kv_layer, part.seq);
+    CacheAttention args;
+    args.type = k->type;
+    args.stride = (int64_t)k->nb[1];
+    args.head_stride = (int64_t)k->nb[2];
+    args.n_head = layer.n_head;
+    args.n_head_kv = layer.n_head_kv;
+    args.head_dim = layer.head_dim;
+    args.n = part.n;
+    args.pos = part.pos;
+    args.window = layer.sliding ? model_.sliding_window : 0;
+    const AttendCache kernel = cache_attention(args.type, args.head_dim);
+    const int64_t q_dim = args.n_head * args.head_dim;
+    return nodes_->node(GGML_TYPE_F32, q_dim, part.n, 1, {q, k, v}, attention_units(args), 1,
+                        [=](ggml_tensor * out, int64_t first, int64_t n) {
+                            CacheAttention mine = args;
+                            mine.q = floats(q) + (int64_t)part.row * q_dim;
+                            mine.k = static_cast<const uint8_t *>(k->data);
+                            mine.v = static_cast<const uint8_t *>(v->data);
+                            mine.out = floats(out);
+                            kernel(mine, first, n);
+                        });
+}
+
+// ggml's, for any device and any number of rows: [n_head * head_dim, part.n].
+ggml_tensor * TextDecoder::attend_few(const TextLayer & layer, ggml_tensor * q, const Part & part) {
+    ggml_context * ctx = runner_.ctx();
+    const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
+    const int kv_start = first_visible(part.pos, layer.sliding);
+    const int n_kv = part.pos + part.n - kv_start;
+    const auto window = [&](ggml_tensor * cache) { // [head_dim, n_kv, n_head_kv]
+        return ggml_view_3d(ctx, cache, cache->ne[0], n_kv, cache->ne[2], cache->nb[1], cache->nb[2],
+                            (size_t)kv_start * cache->nb[1]);
+    };
+    ggml_tensor * part_q =
+        ggml_view_3d(ctx, q, layer.head_dim, layer.n_head, part.n, q->nb[1], q->nb[2], (size_t)part.row * q->nb[2]);
+    part_q = ggml_permute(ctx, part_q, 0, 2, 1, 3); // [head_dim, n, n_head]
+    ggml_tensor * out = ggml_flash_attn_ext(ctx, part_q, window(cache_.k(ctx, layer.kv_layer, part.seq)),
+                                            window(cache_.v(ctx, layer.kv_layer, part.seq)), part.mask[layer.sliding],
+                                            /*scale =*/1.0f, 0.0f, 0.0f);
+    ggml_prec_set_acc(out, GGML_PREC_F32);
+    return ggml_reshape_2d(ctx, out, q_dim, part.n); // from [head_dim, n_head, n]
+}
+
 // Attention output before the output matrix: [n_head * head_dim, rows.n].
 ggml_tensor * TextDecoder::attend(const TextLayer & layer, ggml_tensor * normed, const Rows & rows) {
     ggml_context * ctx = runner_.ctx();
-    const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
     ggml_tensor * q = ggml_reshape_3d(ctx, multiply(layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
     q = rope(norm(q, layer.attn_q_norm), rows.pos, layer);
 
     ggml_tensor * joined = nullptr;
     for (const Part & part : rows.parts) {
-        const int kv_start = first_visible(part.pos, layer.sliding);
-        const int n_kv = part.pos + part.n - kv_start;
-        const auto window = [&](ggml_tensor * cache) { // [head_dim, n_kv, n_head_kv]
-            return ggml_view_3d(ctx, cache, cache->ne[0], n_kv, cache->ne[2], cache->nb[1], cache->nb[2],
-                                (size_t)kv_start * cache->nb[1]);
-        };
-        ggml_tensor * part_q =
-            ggml_view_3d(ctx, q, layer.head_dim, layer.n_head, part.n, q->nb[1], q->nb[2], (size_t)part.row * q->nb[2]);
-        part_q = ggml_permute(ctx, part_q, 0, 2, 1, 3); // [head_dim, n, n_head]
-        ggml_tensor * out = ggml_flash_attn_ext(ctx, part_q, window(cache_.k(ctx, layer.kv_layer, part.seq)),
-                                                window(cache_.v(ctx, layer.kv_layer, part.seq)),
-                                                part.mask[layer.sliding], /*scale =*/1.0f, 0.0f, 0.0f);
-        ggml_prec_set_acc(out, GGML_PREC_F32);
-        out = ggml_reshape_2d(ctx, out, q_dim, part.n); // from [head_dim, n_head, n]
+        ggml_tensor * out = attends_own(layer, part) ? attend_many(layer, q, part) : attend_few(layer, q, part);
         joined = joined ? ggml_concat(ctx, joined, out, 1) : out;
     }
     return joined;

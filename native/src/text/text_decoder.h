@@ -8,6 +8,7 @@
 // above only read those. In E2B they are 20 of 35 layers and 70 % of the weights.
 #pragma once
 
+#include "cpu/attention.h"
 #include "cpu/quant_ops.h"
 #include "text/kv_cache.h"
 
@@ -65,6 +66,9 @@ class TextDecoder {
     ggml_tensor * rope(ggml_tensor * x, ggml_tensor * pos, const TextLayer & layer);
     void store_kv(int il, ggml_tensor * normed, const Rows & rows);
     ggml_tensor * attend(const TextLayer & layer, ggml_tensor * normed, const Rows & rows);
+    bool attends_own(const TextLayer & layer, const Part & part) const;
+    ggml_tensor * attend_many(const TextLayer & layer, ggml_tensor * q, const Part & part);
+    ggml_tensor * attend_few(const TextLayer & layer, ggml_tensor * q, const Part & part);
     ggml_tensor * layer_after_norm(int il, ggml_tensor * x, ggml_tensor * normed, const Rows & rows);
 
     const TextModel & model_;

@@ -1,5 +1,5 @@
-// Eight floats at a time, for the loops of audio_kernels.h. A source file includes this once, within its own namespace and
-// within GA_TARGET_BEGIN ... GA_TARGET_END, so that every function is compiled for that file's processor.
+// Eight floats at a time, for AVX2. A source file includes this once, within its own namespace and within
+// GA_TARGET_BEGIN ... GA_TARGET_END, so that every function is compiled for that file's processor.
 //
 // No standard library templates in such files: what they instantiate could be linked in where the rest of the library
 // runs, on a processor that lacks these instructions.
@@ -45,6 +45,11 @@ inline Vec exp_scale(Vec x, Vec n) {
     const __m256i bits = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
     return mul(x, _mm256_castsi256_ps(bits));
 }
+// x where first <= at <= last, elsewhere other
+inline Vec where_between(Vec first, Vec at, Vec last, Vec x, Vec other) {
+    const Vec both = _mm256_and_ps(_mm256_cmp_ps(first, at, _CMP_LE_OQ), _mm256_cmp_ps(at, last, _CMP_LE_OQ));
+    return _mm256_blendv_ps(other, x, both);
+}
 inline float sum(Vec v) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -75,35 +80,4 @@ inline void transpose(Vec * r) {
     }
 }
 
-// e^x for all x, about 1 ulp: 2^n e^r with |r| <= ln 2 / 2.
-inline Vec vexp(Vec x) {
-    x = vmin(vmax(x, set1(-87.3f)), set1(88.3f));
-    const Vec n = round_nearest(mul(x, set1(1.44269504f)));
-    Vec r = fma(n, set1(-0.693145752f), x);
-    r = fma(n, set1(-1.42860677e-6f), r);
-    Vec p = set1(1.9875691500e-4f);
-    p = fma(p, r, set1(1.3981999507e-3f));
-    p = fma(p, r, set1(8.3334519073e-3f));
-    p = fma(p, r, set1(4.1665795894e-2f));
-    p = fma(p, r, set1(1.6666665459e-1f));
-    p = fma(p, r, set1(5.0000001201e-1f));
-    p = fma(p, mul(r, r), add(r, set1(1.0f)));
-    return exp_scale(p, n);
-}
-
-inline Vec vsigmoid(Vec x) {
-    return div(set1(1.0f), add(set1(1.0f), vexp(sub(set1(0.0f), x))));
-}
-
-inline Vec clamp(Vec x, Vec min, Vec max) {
-    return vmin(vmax(x, min), max);
-}
-
-// What follows a product, on kLanes outputs from `at` on.
-inline Vec finish(const MatmulArgs & args, Vec v) {
-    v = clamp(v, set1(args.min), set1(args.max));
-    if (args.silu) {
-        v = clamp(mul(v, vsigmoid(v)), set1(args.silu_min), set1(args.silu_max));
-    }
-    return v;
-}
+#include "cpu/simd_math.h"
