@@ -89,7 +89,7 @@ def ours_clip(args: argparse.Namespace, stages: Stages) -> Any:
     from gemma_audio_cli.engine.structs import EngineOptions, Generation, Input, SessionOptions
 
     stages.restart()
-    with Engine(args.text, args.mmproj, EngineOptions(threads=args.threads, device="CPU")) as engine:
+    with Engine(args.text, args.mmproj, EngineOptions(threads=args.threads, device=args.device)) as engine:
         session = engine.session(SessionOptions(n_ctx=args.n_ctx))
         stages.end("load")
         before, after = (engine.tokenize(text, special=True) for text in (BEFORE, AFTER))
@@ -131,7 +131,7 @@ def ours_recording(args: argparse.Namespace, stages: Stages) -> None:
         tokens_per_second=0, min_tokens=args.new_tokens, slots=args.slots, guards=never, ignore_end=True
     )
     stages.restart()
-    with Engine(args.text, args.mmproj, EngineOptions(threads=args.threads, device="CPU")) as engine:
+    with Engine(args.text, args.mmproj, EngineOptions(threads=args.threads, device=args.device)) as engine:
         transcriber = Transcriber(engine, decode)
         stages.end("load")
         pieces = (Window(i * WINDOW_SECONDS, samples) for i, samples in enumerate(windows(args)))
@@ -154,7 +154,10 @@ def expect_tokens(tokens: list[int], args: argparse.Namespace) -> None:
 def llamacpp_open(args: argparse.Namespace) -> Any:
     from oracles.llamacpp import LlamaCpp
 
-    return LlamaCpp(args.text, args.mmproj, threads=args.threads, n_ctx=args.n_ctx, n_ubatch=1024)
+    layers = 0 if args.device == "CPU" else -1
+    return LlamaCpp(
+        args.text, args.mmproj, threads=args.threads, n_ctx=args.n_ctx, n_ubatch=1024, gpu_layers=layers
+    )
 
 
 def llamacpp_clip(args: argparse.Namespace, stages: Stages) -> Any:
@@ -270,6 +273,7 @@ def main() -> int:
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--slots", type=int, default=4, help="windows at once (ours, server)")
     parser.add_argument("--n-ctx", type=int, default=1024, help="positions of a sequence")
+    parser.add_argument("--device", default="CPU", help="ggml's name; llama.cpp takes the first GPU for any")
     parser.add_argument("--logits", type=Path, help="write the prompt's last logits here (.npy; clip only)")
     args = parser.parse_args()
     job = JOBS.get((args.engine, args.job))

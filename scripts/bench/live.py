@@ -85,7 +85,7 @@ def transcriber(args: argparse.Namespace, engine: Engine) -> Transcriber:
 def open_engine(args: argparse.Namespace) -> Engine:
     text, mmproj = compare.files(args)
     duel.warm(text, mmproj)
-    return Engine(text, mmproj, EngineOptions(threads=args.threads, device="CPU"))
+    return Engine(text, mmproj, EngineOptions(threads=args.threads, device=args.device))
 
 
 def pushed(ear: Incremental, samples: Any, *, partials: bool) -> None:
@@ -188,6 +188,7 @@ def left(args: argparse.Namespace) -> dict[str, Any]:
             ear.close()
         command = [sys.executable, HERE / "contestant.py", "llamacpp", "clip", *pair]
         command += ["--seconds", args.seconds, "--threads", args.threads, "--new-tokens", 1]
+        command += ["--device", args.device]
         done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
         stages = json.loads(done.stdout.splitlines()[-1])
         theirs.append(sum(stages[name] for name in ("mel", "encode", "audio_prefill")))
@@ -325,6 +326,7 @@ def main() -> int:
     parser.add_argument("--mmproj-type", default="bf16")
     parser.add_argument("--pair", type=Path, nargs=2, metavar="GGUF")
     parser.add_argument("--models", type=Path, default=Path.home() / ".cache" / "gemma-audio" / "bench")
+    parser.add_argument("--device", default="CPU", help="ggml's name of one")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seconds", type=float, default=10.0, help="of an utterance")
     parser.add_argument("--pause", type=float, default=3.0, help="seconds between utterances (pace)")

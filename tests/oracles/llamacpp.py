@@ -54,11 +54,13 @@ class LlamaCpp:
         kv_type: str = "f16",
         flash: bool | None = None,
         repack: bool = True,
+        gpu_layers: int = 0,
     ) -> None:
+        """`gpu_layers`: layers on the first GPU, the projector too where it is not 0; all of them: -1."""
         silence()
         self._ctx = self._model = self._mtmd = None
         params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = 0
+        params.n_gpu_layers = gpu_layers
         params.use_extra_bufts = repack
         self._model = llama_cpp.llama_model_load_from_file(str(text).encode(), params)
         if not self._model:
@@ -79,7 +81,7 @@ class LlamaCpp:
         self.n_past = 0
         if mmproj is not None:
             settings = mtmd_cpp.mtmd_context_params_default()
-            settings.use_gpu = False
+            settings.use_gpu = gpu_layers != 0
             settings.print_timings = False
             settings.n_threads = threads
             settings.warmup = False
