@@ -211,14 +211,32 @@ ggml_context * GraphRunner::begin() {
     ctx_ = ggml_init(params);
     graph_ = ggml_new_graph_custom(ctx_, max_nodes_, false);
     inputs_.clear();
+    n_given_ = 0;
+    again_ = false;
     device_nodes_.clear();
     return ctx_;
+}
+
+void GraphRunner::begin_again() {
+    n_given_ = 0;
+    again_ = true;
+}
+
+// The input of the kept graph whose turn it is.
+ggml_tensor * GraphRunner::next_input(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3,
+                                      const char * name) {
+    const ggml_tensor * known = n_given_ < inputs_.size() ? inputs_[n_given_].tensor : nullptr;
+    if (!known || known->type != type || known->ne[0] != ne0 || known->ne[1] != ne1 || known->ne[2] != ne2 ||
+        known->ne[3] != ne3) {
+        fail(GA_ERROR_INTERNAL, "graph input %s is not that of the kept graph", name);
+    }
+    return inputs_[n_given_].tensor;
 }
 
 ggml_tensor * GraphRunner::input(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3,
                                  std::vector<uint8_t> data, const char * name) {
     ggml_tensor * tensor = input_view(type, ne0, ne1, ne2, ne3, nullptr, name);
-    Input & in = inputs_.back();
+    Input & in = inputs_[n_given_ - 1];
     in.owned = std::move(data);
     in.data = in.owned.data();
     if (in.owned.size() < ggml_nbytes(tensor)) {
@@ -230,10 +248,16 @@ ggml_tensor * GraphRunner::input(ggml_type type, int64_t ne0, int64_t ne1, int64
 
 ggml_tensor * GraphRunner::input_view(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3,
                                       const void * data, const char * name) {
+    if (again_) {
+        ggml_tensor * known = next_input(type, ne0, ne1, ne2, ne3, name);
+        inputs_[n_given_++].data = data;
+        return known;
+    }
     ggml_tensor * tensor = ggml_new_tensor_4d(ctx_, type, ne0, ne1, ne2, ne3);
     ggml_set_name(tensor, name);
     ggml_set_input(tensor);
     inputs_.push_back({tensor, {}, data});
+    n_given_++;
     return tensor;
 }
 
@@ -276,10 +300,13 @@ void GraphRunner::compute() {
         fail(GA_ERROR_CANCELLED, "cancelled");
     }
     require_threads(backend_.n_threads());
-    if (backend_.multiplies_only()) {
+    if (n_given_ != inputs_.size()) {
+        fail(GA_ERROR_INTERNAL, "%zu of %zu graph inputs given", n_given_, inputs_.size());
+    }
+    if (backend_.multiplies_only() && !again_) {
         place_products();
     }
-    if (!ggml_backend_sched_alloc_graph(sched_, graph_)) {
+    if (!again_ && !ggml_backend_sched_alloc_graph(sched_, graph_)) {
         fail(GA_ERROR_OUT_OF_MEMORY, "no memory on %s for the intermediate results", backend_.device_name().c_str());
     }
     require_headroom();

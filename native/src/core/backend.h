@@ -82,6 +82,9 @@ class GraphRunner {
 
     // Forgets the last graph; tensors made with the returned context are valid until the next begin().
     ggml_context * begin();
+    // Keeps the last graph, which was computed, for other data: the calls of input() that follow return its inputs, in the order
+    // in which they were made, and must give each the type and size that it has.
+    void begin_again();
     ggml_context * ctx() const { return ctx_; }
     ggml_cgraph * graph() const { return graph_; }
 
@@ -112,6 +115,7 @@ class GraphRunner {
   private:
     // All nodes but those of multiply() on the CPU.
     void place_products();
+    ggml_tensor * next_input(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, const char * name);
 
     struct Input {
         ggml_tensor * tensor;
@@ -125,6 +129,8 @@ class GraphRunner {
     ggml_cgraph * graph_ = nullptr;
     ggml_backend_sched_t sched_ = nullptr;
     std::vector<Input> inputs_;
+    size_t n_given_ = 0;                         // of inputs_, for this computation
+    bool again_ = false;                         // the graph has its place already
     std::set<const ggml_tensor *> device_nodes_; // where multiplies_only()
 };
 

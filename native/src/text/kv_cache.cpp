@@ -5,7 +5,7 @@ namespace ga {
 // No machine has more.
 static constexpr double kMostBytes = 1e14;
 
-KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int n_ctx, int n_seq)
+KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int n_ctx, int n_seq, bool zeroed)
     : n_ctx_(n_ctx), lengths_((size_t)n_seq, 0),
       device_tensors_(backend.device_place(), (size_t)model.n_layer_kv * 2 + 1),
       cpu_tensors_(backend.cpu_place(), (size_t)model.n_layer_kv * 2 + 1) {
@@ -26,9 +26,8 @@ KvCache::KvCache(const TextModel & model, Backend & backend, ggml_type type, int
     if (n_bytes > kMostBytes) {
         fail(GA_ERROR_OUT_OF_MEMORY, "no memory for a K/V cache of %.0f GB", n_bytes / 1e9);
     }
-    // Positions beyond a sequence's length are never read.
-    device_tensors_.allocate(/*zeroed =*/false);
-    cpu_tensors_.allocate(/*zeroed =*/false);
+    device_tensors_.allocate(zeroed);
+    cpu_tensors_.allocate(zeroed);
 }
 
 void KvCache::copy(int from, int to, int n) {

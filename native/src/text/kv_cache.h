@@ -3,7 +3,7 @@
 //   per owning layer: K, V [head_dim, n_ctx, n_head_kv, n_seq]
 //
 // A sequence's length is the number of its valid positions; rewinding is setting the length. What lies beyond it
-// is never read: every attention looks at [.., length).
+// is never seen: every attention looks at [.., length), or hides the rest.
 #pragma once
 
 #include "text/text_model.h"
@@ -14,8 +14,9 @@ namespace ga {
 
 class KvCache {
   public:
-    // type: GGML_TYPE_F16, Q8_0 or F32. Throws GA_ERROR_INVALID_ARGUMENT or _OUT_OF_MEMORY.
-    KvCache(const TextModel & model, Backend & backend, ggml_type type, int n_ctx, int n_seq);
+    // type: GGML_TYPE_F16, Q8_0 or F32. zeroed: for attention that reads beyond a sequence's length and hides what it finds, which
+    // must be numbers. Throws GA_ERROR_INVALID_ARGUMENT or _OUT_OF_MEMORY.
+    KvCache(const TextModel & model, Backend & backend, ggml_type type, int n_ctx, int n_seq, bool zeroed);
 
     int n_ctx() const { return n_ctx_; }
     int n_seq() const { return (int)lengths_.size(); }

@@ -35,10 +35,13 @@ int checked(const char * name, int value, int min, int max) {
 } // namespace
 
 Session::Session(Engine & engine, const ga_session_options & options)
+    : Session(engine, options, !engine.backend().is_host()) {}
+
+Session::Session(Engine & engine, const ga_session_options & options, bool keeps_graphs)
     : engine_(engine), n_batch_(checked("n_batch", options.n_batch > 0 ? options.n_batch : kDefaultBatch, 1, 1 << 16)),
       cache_(engine.text(), engine.backend(), kv_type(options.kv_type), checked("n_ctx", options.n_ctx, 1, 1 << 24),
-             checked("n_seq", options.n_seq, 1, 1024)),
-      decoder_(engine.text(), engine.backend(), cache_, options.skip_rows != 0, max_spans(options)),
+             checked("n_seq", options.n_seq, 1, 1024), keeps_graphs),
+      decoder_(engine.text(), engine.backend(), cache_, options.skip_rows != 0, max_spans(options), keeps_graphs),
       max_spans_(max_spans(options)) {
     ga_sampler_options greedy = {};
     greedy.top_p = 1;

@@ -23,6 +23,9 @@ struct SessionInput {
 class Session {
   public:
     Session(Engine & engine, const ga_session_options & options);
+    // keeps_graphs: see TextDecoder. By itself where there is a device: the CPU builds and places a graph in less than a hundredth
+    // of a token's time, and would read keys in vain.
+    Session(Engine & engine, const ga_session_options & options, bool keeps_graphs);
 
     Engine & engine() { return engine_; }
     int n_seq() const { return cache_.n_seq(); }
@@ -33,6 +36,7 @@ class Session {
 
     // Everything or nothing: where it throws, lengths are as before.
     void forward(const std::vector<SessionInput> & inputs);
+    size_t n_graphs_built() const { return decoder_.n_built(); }
     size_t n_logits() const { return logits_.size() / (size_t)engine_.text().n_vocab; }
     const float * logits(size_t row) const { return logits_.data() + row * (size_t)engine_.text().n_vocab; }
 

@@ -18,12 +18,16 @@ constexpr size_t kNodesElsewhere = 128;
 // Rows from which ggml's backends multiply by matrices that lie on the CPU (their offload_op).
 constexpr int kRowsWorthCopying = 32;
 
+// Keys are read in whole blocks where graphs are kept; CUDA's quickest attention asks for them too.
+constexpr int kKeyBlock = 256;
+
 constexpr int kRopeNeox = GGML_ROPE_TYPE_NEOX;
 
 } // namespace
 
-TextDecoder::TextDecoder(const TextModel & model, Backend & backend, KvCache & cache, bool skip_rows, int max_spans)
-    : model_(model), backend_(backend), cache_(cache), skip_rows_(skip_rows),
+TextDecoder::TextDecoder(const TextModel & model, Backend & backend, KvCache & cache, bool skip_rows, int max_spans,
+                         bool keeps_graphs)
+    : model_(model), backend_(backend), cache_(cache), skip_rows_(skip_rows), keeps_graphs_(keeps_graphs),
       runner_(backend, kNodesElsewhere + (size_t)max_spans * 8 +
                            (size_t)model.n_layer * (kNodesPerLayer + kNodesPerLayerAndSpan * (size_t)max_spans)) {}
 
@@ -31,11 +35,19 @@ int TextDecoder::first_visible(int pos, bool sliding) const {
     return sliding ? std::max(0, pos - model_.sliding_window + 1) : 0;
 }
 
-// [kv, n] of 0 and -inf over keys [first_visible(pos), pos + n); null where every row sees every key of that view.
+TextDecoder::Keys TextDecoder::keys_of(int pos, int n, bool sliding) const {
+    int start = first_visible(pos, sliding), end = pos + n;
+    if (keeps_graphs_) {
+        start = start / kKeyBlock * kKeyBlock;
+        end = std::min((end + kKeyBlock - 1) / kKeyBlock * kKeyBlock, cache_.n_ctx());
+    }
+    return {start, end - start};
+}
+
+// [keys, n] of 0 and -inf; null where every row sees every key.
 ggml_tensor * TextDecoder::attention_mask(const Part & part, bool sliding) {
-    const int kv_start = first_visible(part.pos, sliding);
-    const int n_kv = part.pos + part.n - kv_start;
-    if (part.n == 1) {
+    const int kv_start = part.keys[sliding].start, n_kv = part.keys[sliding].n;
+    if (part.n == 1 && !keeps_graphs_) {
         return nullptr;
     }
     const ggml_fp16_t hidden = ggml_fp32_to_fp16(-INFINITY);
@@ -64,8 +76,10 @@ TextDecoder::Rows TextDecoder::make_rows(const std::vector<Span> & spans, bool w
         for (int i = 0; i < part.n; i++) {
             pos.push_back(part.pos + i);
         }
-        part.mask[0] = attention_mask(part, false);
-        part.mask[1] = attention_mask(part, true);
+        for (const bool sliding : {false, true}) {
+            part.keys[sliding] = keys_of(part.pos, part.n, sliding);
+            part.mask[sliding] = attention_mask(part, sliding);
+        }
         if (!wanted_only) {
             std::vector<int64_t> index((size_t)part.n);
             for (int i = 0; i < part.n; i++) {
@@ -97,31 +111,40 @@ ggml_tensor * TextDecoder::embed(const std::vector<Span> & spans, int n_rows) {
     return runner_.input(GGML_TYPE_F32, (int64_t)width, n_rows, 1, 1, std::move(bytes), "embeddings");
 }
 
-// (RMS(proj x / √width) + √n_ple · table row) / √2 for layers [first_layer, first_layer + n_layers): [n_ple, n_layers, rows].
-// Audio rows use token 0's row of the table; each distinct token's row is put into the graph once.
-ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
-                                     ggml_tensor * proj, int first_layer, int n_layers) {
-    ggml_context * ctx = runner_.ctx();
+// Audio rows use token 0's row of the table; each distinct token's row is put into the graph once. A kept graph has one for
+// each row: which ones are alike changes from step to step.
+TextDecoder::PleInputs TextDecoder::ple_inputs(const std::vector<Span> & spans, bool wanted_only, int n_rows,
+                                               int first_layer, int n_layers) {
     const size_t row_size = (size_t)model_.n_ple * (size_t)n_layers;
     std::map<int32_t, int32_t> row_of_token;
+    int32_t n_table_rows = 0;
     std::vector<int32_t> index;
     std::vector<uint8_t> table;
+    const bool each = !graph_key(spans).empty();
     for (const Span & span : spans) {
         for (int i = wanted_only ? span.n - span.n_logits : 0; i < span.n; i++) {
             const int32_t token = span.tokens ? span.tokens[i] : 0;
-            const auto [it, is_new] = row_of_token.emplace(token, (int32_t)row_of_token.size());
-            if (is_new) {
-                table.resize(table.size() + row_size * sizeof(float));
+            const auto [it, is_new] = row_of_token.emplace(token, n_table_rows);
+            if (is_new || each) {
+                it->second = n_table_rows++;
+                table.resize((size_t)n_table_rows * row_size * sizeof(float));
                 float * row = reinterpret_cast<float *>(table.data()) + (size_t)it->second * row_size;
                 model_.embed_token_ple(token, first_layer, n_layers, row);
             }
             index.push_back(it->second);
         }
     }
-    ggml_tensor * rows = runner_.input(GGML_TYPE_F32, (int64_t)row_size, (int64_t)row_of_token.size(), 1, 1,
-                                       std::move(table), "ple_table");
-    ggml_tensor * ids = runner_.input(GGML_TYPE_I32, index, n_rows, 1, 1, 1, "ple_index");
-    rows = ggml_reshape_3d(ctx, ggml_get_rows(ctx, rows, ids), model_.n_ple, n_layers, n_rows);
+    ggml_tensor * rows =
+        runner_.input(GGML_TYPE_F32, (int64_t)row_size, n_table_rows, 1, 1, std::move(table), "ple_table");
+    return {rows, runner_.input(GGML_TYPE_I32, index, n_rows, 1, 1, 1, "ple_index")};
+}
+
+// (RMS(proj x / √width) + √n_ple · table row) / √2 for layers [first_layer, first_layer + n_layers): [n_ple, n_layers, rows].
+ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
+                                     ggml_tensor * proj, int first_layer, int n_layers) {
+    ggml_context * ctx = runner_.ctx();
+    const PleInputs in = ple_inputs(spans, wanted_only, n_rows, first_layer, n_layers);
+    ggml_tensor * rows = ggml_reshape_3d(ctx, ggml_get_rows(ctx, in.rows, in.ids), model_.n_ple, n_layers, n_rows);
 
     ggml_tensor * projected = ggml_scale(ctx, multiply(proj, x), 1.0f / std::sqrt((float)model_.n_embd));
     projected = norm(ggml_reshape_3d(ctx, projected, model_.n_ple, n_layers, n_rows), model_.ple_proj_norm);
@@ -208,8 +231,7 @@ ggml_tensor * TextDecoder::attend_many(const TextLayer & layer, ggml_tensor * q,
 ggml_tensor * TextDecoder::attend_few(const TextLayer & layer, ggml_tensor * q, const Part & part) {
     ggml_context * ctx = runner_.ctx();
     const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
-    const int kv_start = first_visible(part.pos, layer.sliding);
-    const int n_kv = part.pos + part.n - kv_start;
+    const auto [kv_start, n_kv] = part.keys[layer.sliding];
     const auto window = [&](ggml_tensor * cache) { // [head_dim, n_kv, n_head_kv]
         return ggml_view_3d(ctx, cache, cache->ne[0], n_kv, cache->ne[2], cache->nb[1], cache->nb[2],
                             (size_t)kv_start * cache->nb[1]);
@@ -262,21 +284,79 @@ ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor
     return layer.output_scale == 1.0f ? h : ggml_scale(ctx, h, layer.output_scale);
 }
 
-void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & logits) {
-    ggml_context * ctx = runner_.begin();
-    nodes_.emplace(ctx);
-    quants_.emplace(*nodes_);
-    int n_rows = 0, n_wanted = 0;
+ggml_tensor * TextDecoder::wanted_rows(const std::vector<Span> & spans) {
     std::vector<int32_t> wanted;
+    int n_rows = 0;
     for (const Span & span : spans) {
         for (int i = span.n - span.n_logits; i < span.n; i++) {
             wanted.push_back(n_rows + i);
         }
         n_rows += span.n;
+    }
+    const int64_t n = (int64_t)wanted.size();
+    return n > 0 ? runner_.input(GGML_TYPE_I32, wanted, n, 1, 1, 1, "wanted") : nullptr;
+}
+
+std::vector<int> TextDecoder::graph_key(const std::vector<Span> & spans) const {
+    std::vector<int> key;
+    for (const Span & span : spans) {
+        if (!keeps_graphs_ || span.n != 1 || span.n_logits != 1 || !span.tokens) {
+            return {};
+        }
+        key.push_back(span.seq);
+        for (const bool sliding : {false, true}) {
+            const Keys keys = keys_of(span.pos, 1, sliding);
+            key.insert(key.end(), {keys.start, keys.n});
+        }
+    }
+    return key;
+}
+
+// New data for the inputs of the kept graph, in the order in which build() makes them.
+void TextDecoder::refill(const std::vector<Span> & spans) {
+    runner_.begin_again();
+    wanted_rows(spans);
+    make_rows(spans, false);
+    const int n_rows = (int)spans.size();
+    embed(spans, n_rows);
+    if (model_.n_ple > 0 && model_.ple_model_proj_low) {
+        ple_inputs(spans, false, n_rows, 0, model_.n_ple_low);
+    }
+    if (model_.n_ple > 0 && model_.n_ple_low < model_.n_layer) {
+        ple_inputs(spans, false, n_rows, model_.n_ple_low, model_.n_layer - model_.n_ple_low);
+    }
+}
+
+void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & logits) {
+    const std::vector<int> key = graph_key(spans);
+    const bool again = !key.empty() && key == kept_;
+    kept_.clear(); // whatever happens now
+    if (again) {
+        refill(spans);
+    } else {
+        build(spans);
+    }
+    runner_.compute();
+    kept_ = key;
+    model_.weights().check_file(); // tables are looked up, and some matrices multiplied, where the file is mapped
+    if (result_) {
+        const size_t old_size = logits.size();
+        logits.resize(old_size + (size_t)ggml_nelements(result_));
+        runner_.read(result_, logits.data() + old_size, 0, ggml_nbytes(result_));
+    }
+}
+
+void TextDecoder::build(const std::vector<Span> & spans) {
+    n_built_++;
+    ggml_context * ctx = runner_.begin();
+    nodes_.emplace(ctx);
+    quants_.emplace(*nodes_);
+    int n_rows = 0, n_wanted = 0;
+    for (const Span & span : spans) {
+        n_rows += span.n;
         n_wanted += span.n_logits;
     }
-    ggml_tensor * wanted_index =
-        n_wanted > 0 ? runner_.input(GGML_TYPE_I32, wanted, n_wanted, 1, 1, 1, "wanted") : nullptr;
+    ggml_tensor * wanted_index = wanted_rows(spans);
 
     // From this layer's attention on, only wanted rows go on.
     const int cut = skip_rows_ && n_wanted < n_rows ? model_.n_layer_kv - 1 : model_.n_layer;
@@ -314,25 +394,18 @@ void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & 
         x = layer_after_norm(il, x, normed, rows);
     }
 
-    ggml_tensor * result = nullptr;
+    result_ = nullptr;
     if (n_wanted > 0) {
         if (cut == model_.n_layer && n_wanted < n_rows) {
             x = ggml_get_rows(ctx, x, wanted_index);
         }
-        result = multiply(model_.output, norm(x, model_.output_norm));
+        result_ = multiply(model_.output, norm(x, model_.output_norm));
         if (model_.logit_softcap > 0) {
-            result = soft_cap(ctx, runs_on_cpu(model_.n_layer, n_wanted), result, model_.logit_softcap);
+            result_ = soft_cap(ctx, runs_on_cpu(model_.n_layer, n_wanted), result_, model_.logit_softcap);
         }
-        runner_.output(result, true);
+        runner_.output(result_, true);
     } else if (cut == model_.n_layer) {
         runner_.output(x, false); // nothing is read, but with skipping off every layer runs
-    }
-    runner_.compute();
-    model_.weights().check_file(); // tables are looked up, and some matrices multiplied, where the file is mapped
-    if (result) {
-        const size_t old_size = logits.size();
-        logits.resize(old_size + (size_t)n_wanted * (size_t)model_.n_vocab);
-        runner_.read(result, logits.data() + old_size, 0, ggml_nbytes(result));
     }
 }
 

@@ -29,22 +29,34 @@ struct Span {
 
 class TextDecoder {
   public:
-    TextDecoder(const TextModel & model, Backend & backend, KvCache & cache, bool skip_rows, int max_spans);
+    // keeps_graphs: steps of one row a sequence share a graph for as long as they look at the same blocks of keys. Building and
+    // placing a graph takes a GPU longer than computing it, and a graph that stays is launched as a whole (CUDA graphs). Attention
+    // then reads whole blocks of keys, which the cache must have zeroed, and a mask hides what is not there.
+    TextDecoder(const TextModel & model, Backend & backend, KvCache & cache, bool skip_rows, int max_spans,
+                bool keeps_graphs);
 
     // One graph over all spans. Appends the wanted rows' logits, in order, to logits ([n_vocab] each). K/V are written;
     // the cache's lengths are the caller's to set. A sequence may stand in several spans if they follow each other.
     void forward(const std::vector<Span> & spans, std::vector<float> & logits);
+    // Graphs that were built; the others were kept.
+    size_t n_built() const { return n_built_; }
 
   private:
+    // Keys that a part's attention reads: [start, start + n).
+    struct Keys {
+        int start = 0;
+        int n = 0;
+    };
     // The rows of one span within the rows that take part in a layer.
     struct Part {
         int seq = 0;
         int row = 0; // first row
         int n = 0;
         int pos = 0; // position of the first row
-        ggml_tensor * mask[2] = {nullptr,
-                                 nullptr}; // [kv, n] f16 for global and sliding layers; null: sees all of its view
-        ggml_tensor * kv_index = nullptr;  // [n] i64 positions, where K/V are written
+        // Of global and of sliding layers. Mask [keys, n] f16; null: sees all keys.
+        Keys keys[2];
+        ggml_tensor * mask[2] = {nullptr, nullptr};
+        ggml_tensor * kv_index = nullptr; // [n] i64 positions, where K/V are written
     };
     struct Rows {
         int n = 0;
@@ -57,6 +69,18 @@ class TextDecoder {
     Rows make_rows(const std::vector<Span> & spans, bool wanted_only);
     ggml_tensor * attention_mask(const Part & part, bool sliding);
     int first_visible(int pos, bool sliding) const;
+    Keys keys_of(int pos, int n, bool sliding) const;
+    // The inputs of all that is looked up for the per-layer embeddings.
+    struct PleInputs {
+        ggml_tensor * rows = nullptr;
+        ggml_tensor * ids = nullptr;
+    };
+    PleInputs ple_inputs(const std::vector<Span> & spans, bool wanted_only, int n_rows, int first_layer, int n_layers);
+    ggml_tensor * wanted_rows(const std::vector<Span> & spans);
+    // What a graph depends on beside its inputs' data; empty for one that is not worth keeping.
+    std::vector<int> graph_key(const std::vector<Span> & spans) const;
+    void build(const std::vector<Span> & spans);
+    void refill(const std::vector<Span> & spans);
     ggml_tensor * embed(const std::vector<Span> & spans, int n_rows);
     ggml_tensor * embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
                             ggml_tensor * proj, int first_layer, int n_layers);
@@ -75,7 +99,11 @@ class TextDecoder {
     Backend & backend_;
     KvCache & cache_;
     bool skip_rows_;
+    bool keeps_graphs_;
     GraphRunner runner_;
+    std::vector<int> kept_;          // the key of the runner's graph; empty: it cannot be used again
+    ggml_tensor * result_ = nullptr; // its logits
+    size_t n_built_ = 0;
     std::optional<WorkNodes> nodes_; // of the present graph
     std::optional<QuantOps> quants_;
 };
