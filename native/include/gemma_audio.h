@@ -243,7 +243,8 @@ typedef struct ga_input {
  * wanted are rows 0, 1, ... in the order of the inputs. On failure no sequence has changed its length. */
 GA_API ga_status ga_session_forward(ga_session * session, const ga_input * inputs, size_t n_inputs);
 
-/* Rows of the last forward, and one of them ([n_vocab], soft-capped); valid until the next call on the session. */
+/* Rows of the last forward, and one of them ([n_vocab], soft-capped); valid until the next call on the session. What
+ * ga_session_generate computed may have none: devices choose tokens where the logits are. */
 GA_API size_t ga_session_n_logits(const ga_session * session);
 GA_API const float * ga_session_logits(const ga_session * session, size_t row);
 

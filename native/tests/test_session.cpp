@@ -1,87 +1,15 @@
 // Sessions on small random text models: what must not change a result does not (skipped rows, batches of sequences, cut
 // batches, rewinding), what cannot work is an error that leaves the session usable.
-#include "text/session.h"
-#include "text_file.h"
+#include "session_tools.h"
 
-#include <algorithm>
 #include <chrono>
 #include <thread>
 
-using ga::Engine;
-using ga::Session;
-using ga::SessionInput;
-using testing::TempFile;
-using testing::TextShape;
-using testing::thrown;
+using namespace testing;
+using namespace ga;
 
 namespace {
 
-struct Quiet {
-    int32_t cancel = 0;
-};
-
-ga_engine_options engine_options(Quiet * state = nullptr) {
-    ga_engine_options options;
-    ga_engine_defaults(&options);
-    options.n_threads = 1;
-    options.device = "CPU";
-    if (state) {
-        options.cancel = [](void * s) { return static_cast<Quiet *>(s)->cancel; };
-        options.user_data = state;
-    }
-    return options;
-}
-
-ga_session_options session_options(int n_seq = 1, bool skip = true, int n_batch = 0) {
-    ga_session_options options;
-    ga_session_defaults(&options);
-    options.n_ctx = 64;
-    options.n_seq = n_seq;
-    options.skip_rows = skip;
-    options.n_batch = n_batch;
-    options.kv_type = GA_KV_F32;
-    return options;
-}
-
-std::vector<int32_t> some_tokens(int n, unsigned seed) {
-    std::mt19937 random(seed);
-    std::vector<int32_t> tokens((size_t)n);
-    for (int32_t & token : tokens) {
-        token = (int32_t)(8 + random() % 50);
-    }
-    return tokens;
-}
-
-std::vector<float> some_embeddings(int n, int width, unsigned seed) {
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal;
-    std::vector<float> values((size_t)(n * width));
-    for (float & value : values) {
-        value = normal(random);
-    }
-    return values;
-}
-
-SessionInput tokens_of(const std::vector<int32_t> & tokens, int n_logits, int seq = 0) {
-    return {seq, (int)tokens.size(), tokens.data(), nullptr, n_logits};
-}
-
-std::vector<float> logits_of(const Session & session, size_t row, int n_vocab) {
-    return {session.logits(row), session.logits(row) + n_vocab};
-}
-
-float distance(const std::vector<float> & a, const std::vector<float> & b) {
-    float most = 0;
-    for (size_t i = 0; i < a.size(); i++) {
-        const float d = std::abs(a[i] - b[i]);
-        most = d <= most ? most : std::isnan(d) ? INFINITY : d;
-    }
-    return most;
-}
-
-constexpr float kSame = 2e-5f;
-
-// A prompt of tokens, audio and tokens; the last row's logits.
 std::vector<float> prompt_logits(Engine & engine, bool skip, int n_batch, bool all_rows) {
     Session session(engine, session_options(1, skip, n_batch));
     const auto before = some_tokens(3, 1), after = some_tokens(5, 2);
@@ -135,65 +63,6 @@ void test_several_sequences_as_one_by_one() {
         const float d = distance(truth[i], logits_of(together, i, n_vocab));
         CHECK(d < kSame, "sequence %zu: off by %g", i, (double)d);
     }
-}
-
-// Steps with a kept graph beside steps whose graph is built anew: the same logits, and few graphs. Sequences come and go, are set
-// back, and cross blocks of keys at different steps; damaged numbers must not come in from positions that nothing was written to.
-void test_kept_graphs_change_nothing(const TextShape & shape, ga_kv_type kv, const char * name) {
-    const TempFile file("kept.gguf");
-    testing::write_text_model(shape, file.path());
-    Engine engine(file.path(), "", engine_options());
-    const int n_vocab = engine.text().n_vocab;
-    ga_session_options options = session_options(3);
-    options.n_ctx = 700; // no whole number of blocks
-    options.kv_type = kv;
-    Session plain(engine, options, false), kept(engine, options, true);
-    const auto prompt = some_tokens(230, 3);
-    float worst = 0;
-    size_t n_steps = 0;
-    const auto step = [&](const std::vector<int> & sequences) {
-        std::vector<int32_t> next;
-        std::vector<SessionInput> inputs;
-        for (const int seq : sequences) {
-            next.push_back((int32_t)((n_steps * 7 + (size_t)seq * 3) % (size_t)n_vocab));
-        }
-        for (size_t i = 0; i < next.size(); i++) {
-            inputs.push_back({sequences[i], 1, &next[i], nullptr, 1});
-        }
-        plain.forward(inputs);
-        kept.forward(inputs);
-        for (size_t row = 0; row < sequences.size(); row++) {
-            worst = std::max(worst, distance(logits_of(plain, row, n_vocab), logits_of(kept, row, n_vocab)));
-        }
-        n_steps++;
-    };
-    for (Session * session : {&plain, &kept}) {
-        session->forward({tokens_of(prompt, 1, 0), tokens_of({prompt.begin(), prompt.begin() + 40}, 1, 1)});
-    }
-    const size_t before = kept.n_graphs_built();
-    for (int i = 0; i < 60; i++) { // sequence 0 goes from 230 to 290
-        step({0, 1});
-    }
-    const size_t two = kept.n_graphs_built() - before;
-    CHECK(two >= 2 && two <= 4, "%s: %zu graphs for 60 steps of two sequences", name, two);
-    for (int i = 0; i < 20; i++) {
-        step({0, 1, 2}); // a third one, from nothing
-    }
-    for (Session * session : {&plain, &kept}) {
-        session->rewind(0, 100);
-        session->copy(1, 2, 50);
-    }
-    for (int i = 0; i < 20; i++) {
-        step(i % 2 ? std::vector<int>{0, 2} : std::vector<int>{2, 0}); // in another order: another graph
-    }
-    for (int i = 0; i < 200; i++) {
-        step({0});
-    }
-    CHECK(worst < kSame, "%s: off by %g", name, (double)worst);
-    CHECK(kept.n_graphs_built() < n_steps / 6, "%s: %zu graphs for %zu steps", name, kept.n_graphs_built(), n_steps);
-    CHECK(plain.n_graphs_built() >= n_steps, "%s: graphs were kept unasked", name);
-    const float all = distance(logits_of(plain, 0, n_vocab), std::vector<float>((size_t)n_vocab, 0.0f));
-    CHECK(all > 0.1f, "%s: the logits are all alike", name);
 }
 
 void test_rewind() {
@@ -402,14 +271,6 @@ int main() {
     shape.sliding = {0, 0};
     shape.n_shared = 1; // a single owning layer: no row but the wanted ones runs any layer
     test_skipping_and_cutting_change_nothing(shape, "one owning layer");
-    test_kept_graphs_change_nothing({}, GA_KV_F32, "kept graphs");
-    shape = {};
-    shape.window = 300; // crosses blocks at other steps than the whole does
-    test_kept_graphs_change_nothing(shape, GA_KV_F32, "kept graphs, a long window");
-    shape.ple = 0;
-    shape.n_shared = 0;
-    shape.heads_kv = 2;
-    test_kept_graphs_change_nothing(shape, GA_KV_F32, "kept graphs, no ple");
     test_several_sequences_as_one_by_one();
     test_rewind();
     test_copied_beginning();

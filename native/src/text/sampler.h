@@ -16,6 +16,11 @@ class Sampler {
     // Throws GA_ERROR_BACKEND where the row holds no finite number (damaged weights).
     int32_t sample(const float * logits, float * logprob);
 
+    // Whether it takes the likeliest token that is not suppressed, and nothing else.
+    bool is_greedy() const { return !chain_; }
+    // [n_vocab], or empty where no token is suppressed.
+    const std::vector<bool> & suppressed() const { return suppressed_; }
+
   private:
     struct ChainDeleter {
         void operator()(llama_sampler * chain) const { llama_sampler_free(chain); }

@@ -77,6 +77,11 @@ void Session::check(const SessionInput & input) const {
 }
 
 void Session::forward(const std::vector<SessionInput> & inputs) {
+    run(inputs, {}, nullptr);
+}
+
+void Session::run(const std::vector<SessionInput> & inputs, const std::vector<bool> & suppressed,
+                  std::vector<Pick> * picks) {
     logits_.clear();
     std::vector<int> lengths((size_t)n_seq());
     for (int seq = 0; seq < n_seq(); seq++) {
@@ -102,7 +107,9 @@ void Session::forward(const std::vector<SessionInput> & inputs) {
     std::vector<Span> spans;
     int n_rows = 0;
     const auto flush = [&] {
-        if (!spans.empty()) {
+        if (!spans.empty() && picks) {
+            decoder_.pick(spans, suppressed, *picks);
+        } else if (!spans.empty()) {
             decoder_.forward(spans, logits_);
         }
         spans.clear();
@@ -153,6 +160,17 @@ int32_t Session::sample(int seq, size_t row, float * logprob) {
     return samplers_[(size_t)seq].sample(logits(row), logprob);
 }
 
+bool Session::can_pick(const ga_generation * generations, const std::vector<size_t> & running) const {
+    if (!decoder_.can_pick()) {
+        return false;
+    }
+    const Sampler & first = samplers_[(size_t)generations[running.front()].seq];
+    return std::all_of(running.begin(), running.end(), [&](size_t i) {
+        const Sampler & sampler = samplers_[(size_t)generations[i].seq];
+        return sampler.is_greedy() && sampler.suppressed() == first.suppressed();
+    });
+}
+
 void Session::generate(ga_generation * generations, size_t n, bool return_on_stop, const TokenCallback & callback) {
     for (size_t i = 0; i < n; i++) {
         checked("seq", generations[i].seq, 0, n_seq() - 1);
@@ -183,11 +201,22 @@ void Session::generate(ga_generation * generations, size_t n, bool return_on_sto
         if (running.empty() || leave) {
             return;
         }
-        forward(inputs);
+        std::vector<Pick> picks;
+        const bool picked = can_pick(generations, running);
+        if (picked) {
+            run(inputs, samplers_[(size_t)generations[running.front()].seq].suppressed(), &picks);
+        } else {
+            forward(inputs);
+        }
         for (size_t row = 0; row < running.size(); row++) {
             ga_generation & g = generations[running[row]];
             float logprob = 0;
-            g.next_token = sample(g.seq, row, &logprob);
+            if (picked) {
+                g.next_token = picks[row].token;
+                logprob = picks[row].logprob;
+            } else {
+                g.next_token = sample(g.seq, row, &logprob);
+            }
             g.n_max--;
             if (!g.ignore_end && engine_.vocab().is_end(g.next_token)) {
                 g.stop = GA_STOP_END;

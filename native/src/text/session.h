@@ -48,6 +48,10 @@ class Session {
 
   private:
     void check(const SessionInput & input) const;
+    // Logits to logits_, or where they are given, picks for rows of which each is a sequence's next token.
+    void run(const std::vector<SessionInput> & inputs, const std::vector<bool> & suppressed, std::vector<Pick> * picks);
+    // Whether all of these can be picked on the device: greedy, with the same tokens suppressed.
+    bool can_pick(const ga_generation * generations, const std::vector<size_t> & running) const;
 
     Engine & engine_;
     int n_batch_;

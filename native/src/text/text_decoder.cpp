@@ -171,26 +171,7 @@ ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor
     return layer.output_scale == 1.0f ? h : ggml_scale(ctx, h, layer.output_scale);
 }
 
-void TextDecoder::forward(const std::vector<Span> & spans, std::vector<float> & logits) {
-    const std::vector<int> key = graph_key(spans);
-    const bool again = !key.empty() && key == kept_;
-    kept_.clear(); // whatever happens now
-    if (again) {
-        refill(spans);
-    } else {
-        build(spans);
-    }
-    runner_.compute();
-    kept_ = key;
-    model_.weights().check_file(); // tables are looked up, and some matrices multiplied, where the file is mapped
-    if (result_) {
-        const size_t old_size = logits.size();
-        logits.resize(old_size + (size_t)ggml_nelements(result_));
-        runner_.read(result_, logits.data() + old_size, 0, ggml_nbytes(result_));
-    }
-}
-
-void TextDecoder::build(const std::vector<Span> & spans) {
+void TextDecoder::build(const std::vector<Span> & spans, Wanted wanted) {
     n_built_++;
     ggml_context * ctx = runner_.begin();
     nodes_.emplace(ctx);
@@ -247,7 +228,11 @@ void TextDecoder::build(const std::vector<Span> & spans) {
         if (model_.logit_softcap > 0) {
             result_ = soft_cap(ctx, runs_on_cpu(model_.n_layer, n_wanted), result_, model_.logit_softcap);
         }
-        runner_.output(result_, true);
+        if (wanted == Wanted::kLogits) {
+            runner_.output(result_, true);
+        } else {
+            choose_on_device(wanted);
+        }
     } else if (cut == model_.n_layer) {
         runner_.output(x, false); // nothing is read, but with skipping off every layer runs
     }

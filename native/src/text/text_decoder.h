@@ -27,6 +27,12 @@ struct Span {
     int n_logits = 0;                   // the last n_logits rows are wanted
 };
 
+// A chosen token and its log-probability under the plain softmax of its row.
+struct Pick {
+    int32_t token = 0;
+    float logprob = 0;
+};
+
 class TextDecoder {
   public:
     // keeps_graphs: steps of one row a sequence share a graph for as long as they look at the same blocks of keys. Building and
@@ -38,6 +44,13 @@ class TextDecoder {
     // One graph over all spans. Appends the wanted rows' logits, in order, to logits ([n_vocab] each). K/V are written;
     // the cache's lengths are the caller's to set. A sequence may stand in several spans if they follow each other.
     void forward(const std::vector<Span> & spans, std::vector<float> & logits);
+
+    // Steps whose tokens are chosen where the logits are: three numbers a row come back, not a vocabulary's. Where graphs are kept
+    // and logits are capped, which bounds the sum.
+    bool can_pick() const { return keeps_graphs_ && model_.logit_softcap > 0; }
+    // As forward(), for rows of one token each, all of them wanted: appends the likeliest token that is not suppressed ([n_vocab] or
+    // empty). Ties go to any. Throws GA_ERROR_BACKEND where a row holds no number.
+    void pick(const std::vector<Span> & spans, const std::vector<bool> & suppressed, std::vector<Pick> & picks);
     // Graphs that were built; the others were kept.
     size_t n_built() const { return n_built_; }
 
@@ -79,7 +92,11 @@ class TextDecoder {
     ggml_tensor * wanted_rows(const std::vector<Span> & spans);
     // What a graph depends on beside its inputs' data; empty for one that is not worth keeping.
     std::vector<int> graph_key(const std::vector<Span> & spans) const;
-    void build(const std::vector<Span> & spans);
+    enum class Wanted { kLogits, kPicks, kPicksUnsuppressed };
+    void run(const std::vector<Span> & spans, Wanted wanted);
+    void build(const std::vector<Span> & spans, Wanted wanted);
+    void choose_on_device(Wanted wanted);
+    void suppress(const std::vector<bool> & suppressed);
     void refill(const std::vector<Span> & spans);
     ggml_tensor * embed(const std::vector<Span> & spans, int n_rows);
     ggml_tensor * embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
@@ -103,6 +120,11 @@ class TextDecoder {
     GraphRunner runner_;
     std::vector<int> kept_;          // the key of the runner's graph; empty: it cannot be used again
     ggml_tensor * result_ = nullptr; // its logits
+    // Of a graph that picks, for each row: token, its logit, the sum of e^(logit - cap).
+    ggml_tensor *token_ = nullptr, *logit_ = nullptr, *sum_ = nullptr;
+    std::optional<DeviceTensors> bias_tensors_;
+    ggml_tensor * bias_ = nullptr; // [n_vocab]: -inf where suppressed_
+    std::vector<bool> suppressed_;
     size_t n_built_ = 0;
     std::optional<WorkNodes> nodes_; // of the present graph
     std::optional<QuantOps> quants_;
