@@ -154,7 +154,7 @@ def expect_tokens(tokens: list[int], args: argparse.Namespace) -> None:
 def llamacpp_open(args: argparse.Namespace) -> Any:
     from oracles.llamacpp import LlamaCpp
 
-    layers = 0 if args.device == "CPU" else -1
+    layers = 0 if args.device == "CPU" else 999
     return LlamaCpp(
         args.text, args.mmproj, threads=args.threads, n_ctx=args.n_ctx, n_ubatch=1024, gpu_layers=layers
     )

@@ -81,14 +81,19 @@ def models(setting: Setting) -> dict[str, Any]:
 
 
 def build(setting: Setting) -> dict[str, Any]:
-    """ggml-cuda and the engine for the card at hand, by the program's own command."""
+    """ggml-cuda and the engine for the card at hand, by the program's own command; once in a folder."""
+    from gemma_audio_cli.backends import store
+
     card = architecture()
+    if (known := store.find("cuda")) is not None:
+        return {"architecture": card, "kept": known.record.built}
     environment = dict(os.environ)
     nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
     home = Path(nvcc).resolve().parent.parent
     environment.setdefault("CUDA_PATH", str(home))
     environment["PATH"] = f"{home / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
-    asked = f"-DCMAKE_CUDA_ARCHITECTURES={card} -DLLAVA_BUILD=ON -DGGML_CCACHE=OFF"
+    # libcuda.so, which the other memory pool is linked against, is not where every compiler is.
+    asked = f"-DCMAKE_CUDA_ARCHITECTURES={card} -DGGML_CUDA_NO_VMM=ON -DLLAVA_BUILD=ON -DGGML_CCACHE=OFF"
     environment["CMAKE_ARGS"] = f"{environment.get('CMAKE_ARGS', '')} {asked}".strip()
     environment["CMAKE_BUILD_PARALLEL_LEVEL"] = str(os.cpu_count() or 2)
     begin = time.perf_counter()
