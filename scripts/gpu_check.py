@@ -46,6 +46,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the recording")
     parser.add_argument("--runs", type=int, default=2, help="pairs of clips")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for everything")
+    parser.add_argument("--patience", type=float, default=1.0, help="steps may take so many times as long")
     parser.add_argument("--out", type=Path, default=Path("build") / "gpu")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -59,7 +60,8 @@ def steps(args: argparse.Namespace, environment: dict[str, str]) -> list[Step]:
     command = [sys.executable, __file__, *words, "--runs", args.runs, "--step"]
 
     def step(name: str, limit_s: float, *needs: str, beside: bool = False) -> Step:
-        return Step(name, limit_s, [str(word) for word in (*command, name)], needs, beside, environment)
+        words = [str(word) for word in (*command, name)]
+        return Step(name, limit_s * args.patience, words, needs, beside, environment)
 
     built = () if args.installed else ("build",)
     first = [step("machine", 30), step("models", 240, beside=True)]
