@@ -65,7 +65,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--minutes", type=float, default=10.0, help="length of the recording")
     what.add_argument("--sample", type=float, default=1.0, help="minutes of it that llama.cpp hears")
     what.add_argument("--new-tokens", type=int, default=64)
-    what.add_argument("--slots", type=int, default=4)
+    what.add_argument("--slots", type=int, default=0, help="windows at once; 0: as --batch auto")
     what.add_argument("--against", choices=sorted(NAMES), default="llamacpp")
     how = parser.add_argument_group("how")
     how.add_argument("--runs", type=int, default=3, help="pairs for each case")
@@ -79,6 +79,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("the server takes recordings, and no class: give --job recording alone")
     if args.pair and len(args.text_type) > 1:
         parser.error("--pair names the files of one type")
+    if args.against == "server" and not args.slots:
+        parser.error("the server needs a number of slots: give --slots 4")
     if args.runs < 1 or min(args.threads) < 1 or min(args.busy) < 0:
         parser.error("--runs and --threads are 1 at least, --busy 0")
     return args

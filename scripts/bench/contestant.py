@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def ours_recording(args: argparse.Namespace, stages: Stages) -> None:
     from gemma_audio_cli.decoding.transcriber import DecodeOptions, Transcriber
     from gemma_audio_cli.engine.engine import Engine
     from gemma_audio_cli.engine.structs import EngineOptions
+    from gemma_audio_cli.pipeline.slots import chosen
 
     never = GuardOptions(attempts=(0.0,), split=False, min_logprob=float("-inf"), min_repeats=1 << 30)
     decode = DecodeOptions(
@@ -132,7 +134,8 @@ def ours_recording(args: argparse.Namespace, stages: Stages) -> None:
     )
     stages.restart()
     with Engine(args.text, args.mmproj, EngineOptions(threads=args.threads, device=args.device)) as engine:
-        transcriber = Transcriber(engine, decode)
+        stages.seconds["slots"] = slots = chosen(engine, decode).count
+        transcriber = Transcriber(engine, replace(decode, slots=slots))
         stages.end("load")
         pieces = (Window(i * WINDOW_SECONDS, samples) for i, samples in enumerate(windows(args)))
         tokens = [segment.tokens for segment in transcriber.transcribe(pieces)]
@@ -271,7 +274,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of the clip")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the recording")
     parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--slots", type=int, default=4, help="windows at once (ours, server)")
+    parser.add_argument("--slots", type=int, default=4, help="windows at once (ours, server); 0: auto")
     parser.add_argument("--n-ctx", type=int, default=1024, help="positions of a sequence")
     parser.add_argument("--device", default="CPU", help="ggml's name; llama.cpp takes the first GPU for any")
     parser.add_argument("--logits", type=Path, help="write the prompt's last logits here (.npy; clip only)")

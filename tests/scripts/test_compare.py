@@ -126,6 +126,7 @@ def test_a_class_that_is_not_there_is_refused_by_name(tmp_path, monkeypatch):
     "words",
     [
         ["--against", "server"],
+        ["--against", "server", "--job", "recording"],
         ["--against", "server", "--job", "recording", "--class", "avx2"],
         ["--pair", "a", "b", "--text-type", "q4_0", "q8_0"],
         ["--class", "avx3"],
