@@ -56,7 +56,7 @@ class LlamaCpp:
         repack: bool = True,
         gpu_layers: int = 0,
     ) -> None:
-        """`gpu_layers`: on the first GPU, the projector too where it is not 0; a large number: all of them."""
+        """`gpu_layers`: on the first GPU, the projector too where it is not 0; a large number: all."""
         silence()
         self._ctx = self._model = self._mtmd = None
         params = llama_cpp.llama_model_default_params()
