@@ -30,4 +30,3 @@ def read_small(path: Path, largest: int, *, follow: bool = True) -> tuple[bytes,
     if len(data) > largest:
         raise UsageError(f"{path}: this is no file of settings: it has more than {largest} bytes")
     return data, found
-

@@ -3,12 +3,14 @@
 Decoding makes these, pipelines hand them on, writers and the Python surface show them.
 
     Segment    what was said in one stretch        Answer      what the model says to a question
+    Word       one word of it, with its times
     Partial    an utterance that is not over       Recording   what is known before anything is decoded
     Final      an utterance that is over           Transcript  all of a recording, when it is done
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 FLAG_REPETITION = "repetition"
@@ -30,10 +32,40 @@ FLAG_NO_SPEECH = "no_speech"
 FLAG_UNRELIABLE = "unreliable"
 """In results as written: no try at this window went well."""
 
+TIMES_FOUND = "attention"
+"""Source of a word's times: where the model looked when it wrote it."""
+TIMES_ESTIMATED = "estimated"
+"""Source of a word's times: its place in the text; nothing better was found."""
+
 TROUBLE = frozenset(
     (FLAG_REPETITION, FLAG_TRUNCATED, FLAG_UNLIKELY, FLAG_THINKING, FLAG_MISFIT, FLAG_CONTEXT_ECHO)
 )
 """Flags that call for another try."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word, as it was written, and when it was said."""
+
+    text: str
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    probability: float
+    """Of its tokens, by the model's own word: their geometric mean."""
+    source: str = TIMES_FOUND
+    """Where its times come from: `attention`, or `estimated`."""
+
+
+def words_of(words: Sequence[Word], text: str) -> tuple[Word, ...]:
+    """The words, from the first on, that the text begins with."""
+    rest, found = "".join(text.split()), []
+    for word in words:
+        if not rest.startswith(word.text):
+            break
+        rest = rest[len(word.text) :]
+        found.append(word)
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -54,6 +86,8 @@ class Segment:
     """The channel it was heard on, from 1, where channels are transcribed one by one."""
     translation: str | None = None
     """The text in the other language that was asked for."""
+    words: tuple[Word, ...] = ()
+    """Its words, where their times were asked for."""
 
     @property
     def complete(self) -> bool:

@@ -129,10 +129,13 @@ def show_model(name: str = _ANY, mmproj: Mmproj = None, as_json: bool = _JSON) -
     with exit_codes():
         from dataclasses import asdict
 
-        from gemma_audio_cli.cli.models_render import show_lines
+        from gemma_audio_cli.cli.models_render import show_lines, word_time_notes
         from gemma_audio_cli.models.inspect import inspect
+        from gemma_audio_cli.models.names import part_paths
 
-        report = inspect(_resolve(name, mmproj))
+        pair = _resolve(name, mmproj)
+        report = inspect(pair)
+        report.notes += word_time_notes([*part_paths(pair.text), pair.mmproj])
         put_json(asdict(report)) if as_json else put(*show_lines(report))
         if report.problems:
             raise typer.Exit(3)

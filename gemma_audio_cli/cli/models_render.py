@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma_audio_cli.formatting import byte_size
@@ -134,6 +135,22 @@ def show_lines(report: Report) -> list[str]:
     if not report.problems:
         lines.append("The two files fit together, and this program runs them.")
     return lines
+
+
+def word_time_notes(files: Sequence[Path]) -> list[str]:
+    """What is known of how well word times of this model are; nothing before they were first asked for."""
+    from gemma_audio_cli.pipeline.head_cache import kept_heads
+
+    known, heads = kept_heads(files)
+    if not known:
+        return []
+    if heads is None:
+        return ["word times are estimated from the text: no attention head of this model follows speech"]
+    places = ", ".join(f"{layer}:{head}" for layer, head in heads.places)
+    return [
+        f"word times come from the attention heads (layer:head) {places}, {round(heads.error * 1000)} ms off "
+        "on average in the speech that they were chosen on"
+    ]
 
 
 def _text_pairs(facts: TextFacts) -> Iterable[tuple[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from gemma_audio_cli.cli.common import Job
@@ -32,11 +33,13 @@ EXAMPLES = """Examples:
   gemma-audio transcribe talks/*.mp3 -f srt -o subs/ --resume
   gemma-audio transcribe --language German -m gemma-4-E2B-it-Q4_0.gguf rede.m4a
   gemma-audio transcribe --start 1:30 --end 2:00 --timestamps film.mkv
+  gemma-audio transcribe --word-times -f srt -o subs/ talk.wav
   gemma-audio transcribe --jsonl interview.flac | jq -r 'select(.type=="segment").text'
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe - > clip.txt
 
 Text is printed as it is decoded, a line for each stretch of at most 30 s. With several files
-every line begins with "FILE: ". Formats: text, srt, vtt, ass, lrc, json, jsonl, tsv.
+every line begins with "FILE: ". Formats: text, srt, vtt, ass, lrc, json, jsonl, tsv,
+words.
 """
 
 
@@ -54,6 +57,14 @@ def transcribe(
     bilingual: Annotated[
         bool,
         option("--bilingual", panel="Results", help="Subtitles: what was said, then its translation."),
+    ] = False,
+    word_times: Annotated[
+        bool,
+        option(
+            "--word-times",
+            panel="Results",
+            help="When each word was said: in json and jsonl, and for the times of subtitles.",
+        ),
     ] = False,
     instruction: Instruction = Instruction(),
     prompt: Annotated[
@@ -127,7 +138,7 @@ def transcribe(
             instruction.options(job.settings, prompt),
             input.options(part, split=split_channels),
             speech.options(threshold, job.settings, window=window, min_pause=min_pause),
-            decode=_decode(batch),
+            decode=replace(_decode(batch), word_times=word_times or "words" in plan.formats),
             all_tracks=all_tracks,
             stream=watched,
             own=instruction.each({name: job.settings_of(name) for name in inputs}, prompt),

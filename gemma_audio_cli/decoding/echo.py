@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gemma_audio_cli.audio.segment.windows import Window
+from gemma_audio_cli.decoding.aligner import Aligner
 from gemma_audio_cli.decoding.context import Hints, alike, only_terms
 from gemma_audio_cli.decoding.guards import Attempt, better, judged
 from gemma_audio_cli.decoding.options import DecodeOptions
@@ -37,10 +38,12 @@ class EchoCheck:
         open_pair: Callable[[], Pair],
         engine: Callable[[], Engine],
         options: DecodeOptions,
+        aligner: Aligner | None = None,
     ) -> None:
         """`open_pair` gives a pair on the engine that is in use then, which `engine` tells: another one takes
-        the place of one whose device failed.
+        the place of one whose device failed. `aligner` finds word times; None: they are not wanted.
         """
+        self._aligner = aligner
         self._hints, self._open, self._engine, self._options = hints, open_pair, engine, options
         self._pair: Pair | None = None
 
@@ -78,4 +81,6 @@ class EchoCheck:
         options = self._options
         untold.begin(budget=options.budget(window.seconds), sampler=options.sampler, thinking=False)
         decode([untold])
-        return judged(untold.reply(window.seconds), options.guards)
+        reply = untold.reply(window.seconds)
+        words = self._aligner.words(untold, reply, window) if self._aligner is not None else ()
+        return replace(judged(reply, options.guards), words=words)

@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemma_audio_cli.transcript import FLAG_REPETITION, FLAG_THINKING, FLAG_TRUNCATED, FLAG_UNLIKELY, TROUBLE
+from gemma_audio_cli.transcript import (
+    FLAG_REPETITION,
+    FLAG_THINKING,
+    FLAG_TRUNCATED,
+    FLAG_UNLIKELY,
+    TROUBLE,
+    Word,
+)
 
 if TYPE_CHECKING:
     from gemma_audio_cli.decoding.sequence import Reply
@@ -126,6 +133,8 @@ class Attempt:
     text: str
     logprobs: tuple[float, ...]
     flags: frozenset[str]
+    words: tuple[Word, ...] = ()
+    """With their times, where those are wanted."""
 
     @property
     def mean_logprob(self) -> float | None:

@@ -36,6 +36,8 @@ class DecodeOptions:
     """When a transcript is bad, and what to try then."""
     shape: Shape | None = None
     """What an answer to a question must look like."""
+    word_times: bool = False
+    """Segments have their words, with times."""
     audio_first: bool = False
     """The clips stand before the instruction in the prompt, not behind it."""
     ignore_end: bool = False

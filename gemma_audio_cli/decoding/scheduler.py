@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from gemma_audio_cli.audio.segment.windows import Window, cut_point
+from gemma_audio_cli.decoding.aligner import Aligner
 from gemma_audio_cli.decoding.guards import Attempt, better, judged, still_repeats
 from gemma_audio_cli.decoding.options import DEFAULT_SLOTS, DecodeOptions
 from gemma_audio_cli.decoding.prefetch import NotReady, Prefetcher
@@ -71,6 +72,7 @@ class Result(Generic[Tag]):
             len(attempt.logprobs),
             attempt.mean_logprob,
             tuple(sorted(flags)),
+            words=attempt.words,
         )
 
 
@@ -126,11 +128,13 @@ class Scheduler:
         options: DecodeOptions,
         recover: Recover | None = None,
         check: Check | None = None,
+        aligner: Aligner | None = None,
     ) -> None:
         """`decoders` are sequences of one session, all with the prompt of one clip. `recover` gives others
-        when their device fails. `check` has the last word on a try.
+        when their device fails. `check` has the last word on a try. `aligner` finds word times; None: they
+        are not wanted.
         """
-        self._options, self._recover, self._check = options, recover, check
+        self._options, self._recover, self._check, self._aligner = options, recover, check, aligner
         self._slots = [_Slot(decoder) for decoder in decoders]
         self._waiting: deque[_Work] = deque()
         self._room = min(len(self._slots), DEFAULT_SLOTS)
@@ -325,7 +329,10 @@ class Scheduler:
         if work.has_looped and still_repeats(reply.tokens, guards):
             reply = replace(reply, looping=True)
         attempt = judged(reply, guards)
-        if self._check is not None:  # it computes, and so may fail; till then the slot has the work
+        # Both compute, and so may fail; till then the slot has the work.
+        if self._aligner is not None:
+            attempt = replace(attempt, words=self._aligner.words(decoder, reply, work.window))
+        if self._check is not None:
             attempt = self._check(attempt, reply, work.window)
         slot.work = None
         self._judge(work, attempt)
@@ -365,7 +372,8 @@ class Scheduler:
         outcomes = [half.outcome for half in whole.halves if half.outcome is not None]
         text = " ".join(outcome.text for outcome in outcomes if outcome.text)
         flags = frozenset((FLAG_SPLIT,)).union(*(outcome.flags & TROUBLE for outcome in outcomes))
-        joined = Attempt(text, outcomes[0].logprobs + outcomes[1].logprobs, flags)
+        first, second = outcomes
+        joined = Attempt(text, first.logprobs + second.logprobs, flags, first.words + second.words)
         if not joined.good:
             for other in whole.tries:
                 joined = better(joined, other)

@@ -192,6 +192,17 @@ class SequenceDecoder:
             thinking,
         )
 
+    def attention(self, layers: Sequence[int]) -> list[Floats]:
+        """Where the model looked in the sound when it wrote the answer: of each layer (ascending), float32
+        [n_head, tokens of the answer, positions of the sound]. The K/V cache forgets the answer.
+        """
+        start = len(self.prompt.head)
+        self.session.rewind(start + self._sound, seq=self.seq)
+        tokens = [*self.prompt.tail, *self._tokens]
+        rows = slice(len(self.prompt.tail) - 1, -1)  # each token was written by the row before it
+        found = self.session.attention(tokens, layers, range(start, start + self._sound), self.seq)
+        return [weights[:, rows] for weights in found]
+
     # -- steps --
 
     @property

@@ -14,7 +14,10 @@ from itertools import chain
 
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
+from gemma_audio_cli.decoding.aligner import Aligner
+from gemma_audio_cli.decoding.alignment import Heads
 from gemma_audio_cli.decoding.answering import answering, in_shape
+from gemma_audio_cli.decoding.calibration import calibrate
 from gemma_audio_cli.decoding.context import Hints
 from gemma_audio_cli.decoding.conversation import Conversation, by_time
 from gemma_audio_cli.decoding.echo import EchoCheck
@@ -32,7 +35,11 @@ from gemma_audio_cli.transcript import Answer, Segment
 
 FallBack = Callable[[Engine, Exception], Engine | None]
 """Another engine in place of one whose device failed, which it closes; None: there is no other."""
+FindHeads = Callable[[Engine, prompt.Layout], Heads | None]
+"""The attention heads of a model that follow speech; None: it has none."""
 OnText = Callable[[str], None]
+
+NO_HEADS = "this model does not show when it heard a word; word times are estimated from the text"
 
 
 class Transcriber:
@@ -45,9 +52,11 @@ class Transcriber:
         *,
         notice: Notice | None = None,
         fall_back: FallBack | None = None,
+        find_heads: FindHeads = calibrate,
     ) -> None:
         """`notice` gets, in one line, what is odd but no reason to stop. `fall_back` gives another engine
-        when this one's device fails; what was under way is done again on it.
+        when this one's device fails; what was under way is done again on it. `find_heads` gives the heads
+        that word times are found with, where the options want those.
         """
         if engine.info.projector == "none":
             raise ModelError("the model was opened without its audio projector; name it with --mmproj")
@@ -55,7 +64,8 @@ class Transcriber:
         self.options = options or DecodeOptions()
         self._notice = notice or no_notice
         self._noticed: set[str] = set()
-        self._fall_back = fall_back
+        self._fall_back, self._find_heads = fall_back, find_heads
+        self._aligner: Aligner | None = None
         self._scheduler: tuple[tuple[str, Hints | None], Scheduler] | None = None  # and its instruction
         self._echo: EchoCheck | None = None  # of that scheduler
         self._asked: SequenceDecoder | None = None  # of questions
@@ -143,7 +153,7 @@ class Transcriber:
             )
             return first, second
 
-        return EchoCheck(hints, open_pair, lambda: self.engine, self.options)
+        return EchoCheck(hints, open_pair, lambda: self.engine, self.options, self._word_aligner())
 
     def ask(self, question: str, windows: Iterable[Window], *, on_text: OnText | None = None) -> Answer:
         """The answer to a question about all the windows, given to the model in order, each as one clip. Of
@@ -197,11 +207,23 @@ class Transcriber:
 
     # -- steps --
 
+    @property
+    def _layout(self) -> prompt.Layout:
+        return prompt.Layout(self.options.audio_first, empty_thought=self.engine.info.projector == "gemma4ua")
+
+    def _word_aligner(self) -> Aligner | None:
+        """What finds word times; None where they are not wanted."""
+        if not self.options.word_times:
+            return None
+        if self._aligner is None:
+            heads = self._find_heads(self.engine, self._layout)
+            self._aligner = Aligner(heads)
+            if heads is None:
+                self._notice(NO_HEADS)
+        return self._aligner
+
     def _prompt(self, instruction: str, labels: Sequence[str] = ("",)) -> prompt.Prompt:
-        layout = prompt.Layout(
-            self.options.audio_first, empty_thought=self.engine.info.projector == "gemma4ua"
-        )
-        built = prompt.build(self.engine, instruction, labels, layout)
+        built = prompt.build(self.engine, instruction, labels, self._layout)
         if built.notice and built.notice not in self._noticed:
             self._noticed.add(built.notice)
             self._notice(built.notice)
@@ -248,7 +270,8 @@ class Transcriber:
             decoders = recover(error)
         if hints is not None:
             self._echo = self.echo_check(instruction, hints)
-        scheduler = Scheduler(decoders, self.options, recover, self._echo.checked if self._echo else None)
+        check = self._echo.checked if self._echo else None
+        scheduler = Scheduler(decoders, self.options, recover, check, self._word_aligner())
         self._scheduler = (wanted, scheduler)
         return scheduler
 

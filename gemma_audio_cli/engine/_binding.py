@@ -19,7 +19,7 @@ from gemma_audio_cli import errors
 from gemma_audio_cli.engine._llama import is_bundled
 from gemma_audio_cli.version import package_folders
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 """What this binding was written for; `ga_abi_version()` must say the same."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent

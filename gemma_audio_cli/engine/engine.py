@@ -29,7 +29,7 @@ from gemma_audio_cli.engine._native import (
 )
 from gemma_audio_cli.engine.audio_stream import AudioStream
 from gemma_audio_cli.engine.session import Session
-from gemma_audio_cli.engine.structs import EngineInfo, EngineOptions, SessionOptions, Timings
+from gemma_audio_cli.engine.structs import EngineInfo, EngineOptions, Layer, SessionOptions, Timings
 
 _PROJECTORS = ("none", "gemma4a", "gemma4ua")
 
@@ -146,6 +146,15 @@ class Engine(Handle):
         text = n.ffi.new("char[]", length + 1)
         n.lib.ga_engine_metadata(self.handle, key.encode(), text, length + 1)
         return bytes(n.ffi.buffer(text, length)).decode("utf-8", "replace")
+
+    def layers(self) -> list[Layer]:
+        """The text model's layers, from the first on."""
+        value = new_struct(self._n, "ga_layer_info")
+        found = []
+        for index in range(self.info.n_layer):
+            self.check(self._n.lib.ga_layer_get(self.handle, index, value))
+            found.append(Layer(int(value.n_head), int(value.window)))
+        return found
 
     # -- work --
 

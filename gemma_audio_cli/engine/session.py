@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -90,6 +91,28 @@ class Session(Handle):
     def copy(self, source: int, target: int, n: int) -> None:
         """Give sequence `target` the first n positions of `source` in place of all it held."""
         self._engine.check(self._n.lib.ga_session_copy(self.handle, source, target, n))
+
+    def attention(
+        self, tokens: Sequence[int], layers: Sequence[int], keys: range, seq: int = 0
+    ) -> list[Floats]:
+        """Where tokens look, if they come next: for each layer float32 [n_head, len(tokens), len(keys)], the
+        softmax of each head over the positions in `keys` alone. The sequence stays as it is.
+
+        `layers` ascend. Raises UsageError where a layer does not see all of the keys.
+        """
+        n, known = self._n, self._engine.layers()
+        if not all(0 <= index < len(known) for index in layers):
+            raise errors.UsageError(f"the model has no such layers: {list(layers)}")
+        shapes = [(known[index].n_head, len(tokens), len(keys)) for index in layers]
+        found = np.empty(sum(map(math.prod, shapes)), dtype=np.float32)
+        self._engine.check(
+            n.lib.ga_session_attention(
+                self.handle, seq, list(tokens), len(tokens), list(layers), len(layers), keys.start, len(keys),
+                n.ffi.cast("float *", n.ffi.from_buffer(found)), found.size,
+            )
+        )  # fmt: skip
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        return [part.reshape(shape) for part, shape in zip(np.split(found, ends[:-1]), shapes, strict=True)]
 
     def sampler(self, options: SamplerOptions, seq: int = 0) -> None:
         """Set and restart the sampler chain of a sequence."""

@@ -84,6 +84,15 @@ class EngineInfo:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One layer of the text model."""
+
+    n_head: int
+    window: int
+    """Positions that a row sees, itself included; 0: all."""
+
+
+@dataclass(frozen=True)
 class Timings:
     """Seconds and counts since the engine was opened or its timings were reset."""
 

@@ -9,7 +9,15 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from gemma_audio_cli.transcript import FLAG_UNRELIABLE, Answer, Evidence, Recording, Segment, Transcript
+from gemma_audio_cli.transcript import (
+    FLAG_UNRELIABLE,
+    Answer,
+    Evidence,
+    Recording,
+    Segment,
+    Transcript,
+    Word,
+)
 
 if TYPE_CHECKING:
     from gemma_audio_cli.decoding.shape import Shape
@@ -35,7 +43,20 @@ def segment_as_dict(segment: Segment) -> dict[str, Any]:
     }
     if segment.translation is not None:
         value["translation"] = segment.translation
+    if segment.words:
+        value["words"] = [word_as_dict(word) for word in segment.words]
     return value
+
+
+def word_as_dict(word: Word) -> dict[str, Any]:
+    """One of a segment's words. Two digits of its probability, as of the segment's."""
+    return {
+        "word": word.text,
+        "start": round(float(word.start), 3),
+        "end": round(float(word.end), 3),
+        "probability": round(word.probability, 2),
+        "source": word.source,
+    }
 
 
 def transcript_as_dict(transcript: Transcript) -> dict[str, Any]:

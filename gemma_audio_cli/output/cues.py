@@ -1,7 +1,7 @@
 """Subtitle cues: how a segment's text is laid out in lines and in time.
 
     text ─► atoms (what is never broken) ─► cues of at most two lines, broken where a reader would pause
-    cues ─► times within the segment's, in proportion to their text, long enough to be read if possible
+    cues ─► times of their words, or within the segment's in proportion to their text; long enough to be read
 
 Pure functions, no file in sight.
 """
@@ -52,22 +52,52 @@ def display_width(text: str) -> int:
 
 
 def make_cues(
-    text: str, start: int, end: int, *, max_line: int = MAX_LINE, min_ms: int = MIN_CUE_MS, label: str = ""
+    text: str,
+    start: int,
+    end: int,
+    *,
+    max_line: int = MAX_LINE,
+    min_ms: int = MIN_CUE_MS,
+    label: str = "",
+    said: Sequence[tuple[int, int]] = (),
 ) -> list[Cue]:
     """The cues of a text (one line, single spaces) said from `start` to `end`, in milliseconds.
 
-    `label` begins each of them. Their times touch each other and fill the segment's exactly.
+    `label` begins each of them. `said`: of each character that is no space, the start and the end of its
+    word; cues have the times of their words then. Without, they touch each other and fill the segment's time.
     """
     atoms = _atoms(text, max_line - display_width(label))
     if not atoms:
         return []
     page = _Page(atoms, max_line - display_width(label), max_line)
     spans = page.spans()
-    times = spread(start, max(start, end), [page.weight(i, j) for i, j in spans], min_ms)
+    if said and len(said) == sum(len(atom.text) for atom in atoms):
+        times = _said(atoms, spans, said, min_ms)
+    else:
+        borders = spread(start, max(start, end), [page.weight(i, j) for i, j in spans], min_ms)
+        times = list(pairwise(borders))
     return [
         Cue(since, until, _labelled(page.lines(i, j), label))
-        for (i, j), (since, until) in zip(spans, pairwise(times), strict=True)
+        for (i, j), (since, until) in zip(spans, times, strict=True)
     ]
+
+
+def _said(
+    atoms: Sequence[_Atom], spans: Sequence[tuple[int, int]], said: Sequence[tuple[int, int]], min_ms: int
+) -> list[tuple[int, int]]:
+    """From the first word to the last; a short cue stays until the next one comes, if need be."""
+    ends = list(accumulate((len(atom.text) for atom in atoms), initial=0))
+    found: list[tuple[int, int]] = []
+    for i, j in spans:
+        before = found[-1][0] if found else 0
+        since = max(before, said[ends[i]][0])
+        found.append((since, max(since, said[ends[j] - 1][1])))
+    following = [since for since, _ in found[1:]]
+    shown = [
+        min(max(until, since + min_ms), then)
+        for (since, until), then in zip(found, following, strict=False)  # the last one has none to wait for
+    ]
+    return [(since, until) for (since, _), until in zip(found, [*shown, found[-1][1]], strict=True)]
 
 
 def spread(start: int, end: int, weights: Sequence[int], minimum: int) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.output.live import LiveWriter
-from gemma_audio_cli.output.records import JsonlWriter, TranscriptWriter, TsvWriter
+from gemma_audio_cli.output.records import JsonlWriter, TranscriptWriter, TsvWriter, WordsWriter
 from gemma_audio_cli.output.subtitles import DIALECTS, SubtitleWriter
 from gemma_audio_cli.output.writers import Sink, Style, TextWriter, Writer
 
@@ -20,10 +20,11 @@ EXTENSIONS = {
     "json": "json",
     "jsonl": "jsonl",
     "tsv": "tsv",
+    "words": "words.tsv",
 }
 """How the files of a format end; the keys are all formats there are."""
 
-SHARED = ("text", "json", "jsonl", "tsv")
+SHARED = ("text", "json", "jsonl", "tsv", "words")
 """Formats in which several recordings can follow each other in one stream."""
 
 ALL = "all"
@@ -74,6 +75,8 @@ def open_writer(kind: str, out: Sink, *, with_names: bool = False, style: Style 
         return LiveWriter(out) if style.live else JsonlWriter(out)
     if kind == "tsv":
         return TsvWriter(out, with_names=with_names, translated=style.translated)
+    if kind == "words":
+        return WordsWriter(out, with_names=with_names)
     if kind == "text":
         return TextWriter(out, with_names=with_names, timestamps=style.timestamps)
     raise UsageError(f"there is no format {kind!r}; choose from {', '.join(EXTENSIONS)}")

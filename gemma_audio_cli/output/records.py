@@ -1,4 +1,4 @@
-"""Formats for programs: json (one object a recording), jsonl (an event a line, as it happens) and tsv."""
+"""Formats for programs: json (one object a recording), jsonl (an event a line, as it happens), tsv, words."""
 
 from __future__ import annotations
 
@@ -122,4 +122,47 @@ class TsvWriter:
     def _row(self, *cells: str, name: str, translation: str, channel: str) -> None:
         row = [name] * self._with_names + [*cells]
         row += [translation] * self._translated + [channel] * self._recording.split_channels
+        self._out.write("\t".join(row) + "\n")
+
+
+class WordsWriter:
+    """A header, then a row a word: start_ms, end_ms, word, probability, source; with file first where several
+    recordings share the stream, and channel last where channels are split.
+    """
+
+    def __init__(self, out: Sink, *, with_names: bool = False) -> None:
+        self._out, self._with_names = out, with_names
+        self._recording = Recording("")
+        self._has_header = False
+
+    def begin(self, recording: Recording) -> None:
+        """A recording starts: the header, unless it is there."""
+        self._recording = recording
+        if not self._has_header:
+            self._row("start_ms", "end_ms", "word", "probability", "source", name="file", channel="channel")
+            self._out.flush()
+        self._has_header = True
+
+    def delta(self, text: str) -> None:
+        """Nothing: rows are whole."""
+
+    def segment(self, segment: Segment) -> None:
+        """A row for each of its words."""
+        for word in segment.words:
+            self._row(
+                str(round(word.start * 1000)),
+                str(round(word.end * 1000)),
+                one_line(word.text),
+                f"{word.probability:.2f}",
+                word.source,
+                name=printable(self._recording.file),
+                channel="" if segment.channel is None else str(segment.channel),
+            )
+        self._out.flush()
+
+    def end(self, error: str | None = None, *, duration: float | None = None) -> None:
+        """Nothing to add."""
+
+    def _row(self, *cells: str, name: str, channel: str) -> None:
+        row = [name] * self._with_names + [*cells] + [channel] * self._recording.split_channels
         self._out.write("\t".join(row) + "\n")

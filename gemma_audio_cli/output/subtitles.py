@@ -52,9 +52,10 @@ class SubtitleWriter:
         """Its cues. Cues of several channels overlap and are held back until none can come before them."""
         start, end = self._milliseconds(segment.start), self._milliseconds(segment.end)
         self._write_until(start)
-        text = segment.text
+        text, said = segment.text, self._said(segment)
         if segment.translation is not None:
             text = f"{text} {segment.translation}" if self._style.bilingual else segment.translation
+            said = []  # words of another language were not said
         cues = make_cues(
             one_line(text).translate(self._dialect.neutral),
             start,
@@ -62,6 +63,7 @@ class SubtitleWriter:
             max_line=self._style.max_line,
             min_ms=self._style.min_cue_ms,
             label=channel_label(self._recording, segment.channel),
+            said=said,
         )
         for cue in cues:
             heapq.heappush(self._waiting, (cue.start, self._order, cue))
@@ -88,6 +90,13 @@ class SubtitleWriter:
             self._end = max(self._end, cue.end)
             self._out.write(self._dialect.cue(self._number, cue))
         self._out.flush()
+
+    def _said(self, segment: Segment) -> list[tuple[int, int]]:
+        """Of each character, when its word was said."""
+        times: list[tuple[int, int]] = []
+        for word in segment.words:
+            times += [(self._milliseconds(word.start), self._milliseconds(word.end))] * len(word.text)
+        return times
 
     def _milliseconds(self, seconds: float) -> int:
         return min(max(0, round(seconds * 1000)), self._dialect.last_ms)

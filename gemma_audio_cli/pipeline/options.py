@@ -15,7 +15,7 @@ from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.glossary import terms_of
 from gemma_audio_cli.languages import language_name
-from gemma_audio_cli.transcript import Segment
+from gemma_audio_cli.transcript import Segment, words_of
 
 S = TypeVar("S", bound=Segment)
 MOST_RECALL = 3600.0
@@ -81,7 +81,7 @@ class InstructionOptions:
         if self.translate_to is None:
             return segment
         text, translation = prompt.split_translation(segment.text, self.translate_to)
-        return replace(segment, text=text, translation=translation)
+        return replace(segment, text=text, translation=translation, words=words_of(segment.words, text))
 
     @property
     def language_name(self) -> str | None:

@@ -6,10 +6,12 @@ ModelOptions ──► the pair of files (a wrong name costs no time) ──► 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gemma_audio_cli.backends.choose import choose
 from gemma_audio_cli.config import layers
+from gemma_audio_cli.decoding.calibration import calibrate
 from gemma_audio_cli.decoding.notes import DemoWording, Wording
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.transcriber import Transcriber
@@ -19,6 +21,7 @@ from gemma_audio_cli.errors import Notice, no_notice
 from gemma_audio_cli.models.names import part_paths
 from gemma_audio_cli.models.resolve import is_demo, resolve
 from gemma_audio_cli.pipeline.engines import EngineFactory
+from gemma_audio_cli.pipeline.head_cache import find_heads
 from gemma_audio_cli.pipeline.options import ModelOptions
 from gemma_audio_cli.pipeline.slots import Slots, chosen
 from gemma_audio_cli.sound import MAX_CLIP_SECONDS
@@ -101,7 +104,10 @@ class Recognizer:
         assert engine is not None
         self._asked, self.slots = options, chosen(engine, options)
         options = replace(options, slots=self.slots.count)
-        self._transcriber = Transcriber(engine, options, notice=self.notice, fall_back=fall_back)
+        heads = calibrate if self._given is not None else partial(find_heads, files=self.files)
+        self._transcriber = Transcriber(
+            engine, options, notice=self.notice, fall_back=fall_back, find_heads=heads
+        )
         return self._transcriber
 
     @property

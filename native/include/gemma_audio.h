@@ -154,6 +154,15 @@ GA_API ga_status ga_model_check(const char * text_path, const char * mmproj_path
 
 GA_API ga_status ga_engine_get_info(const ga_engine * engine, ga_engine_info * info);
 
+/* One layer of the text model. */
+typedef struct ga_layer_info {
+    uint32_t size;
+    int32_t n_head;
+    int32_t window; /* positions that a row sees, itself included; 0: all */
+} ga_layer_info;
+
+GA_API ga_status ga_layer_get(ga_engine * engine, int32_t layer, ga_layer_info * info);
+
 /* The message of the last failed call on this engine, its audios or its sessions. Returns its length;
  * at most size - 1 bytes are copied, always terminated. */
 GA_API size_t ga_engine_error(const ga_engine * engine, char * text, size_t size);
@@ -254,6 +263,14 @@ GA_API ga_status ga_session_rewind(ga_session * session, int32_t seq, int32_t n)
 /* Gives sequence `to` the first n positions of sequence `from` in place of all it held: a common beginning of several prompts
  * is computed once. */
 GA_API ga_status ga_session_copy(ga_session * session, int32_t from, int32_t to, int32_t n);
+
+/* Where tokens look at what a sequence holds (which the tokens of a transcript do at the sound of their words). The tokens are
+ * run behind the sequence's positions and forgotten again. For each of the layers (ascending) in turn: [n_head][n_tokens][n_keys],
+ * the softmax of each head over the positions [first_key, first_key + n_keys) alone; all of them must lie in the window of a
+ * sliding layer (ga_layer_get). capacity: the number of floats of all that. At most n_batch tokens. */
+GA_API ga_status ga_session_attention(ga_session * session, int32_t seq, const int32_t * tokens, int32_t n_tokens,
+                                      const int32_t * layers, size_t n_layers, int32_t first_key, int32_t n_keys,
+                                      float * out, size_t capacity);
 
 /* ---- sampling -------------------------------------------------------------------------------------- */
 

@@ -34,7 +34,7 @@ def example(heading: str) -> str:
 
 
 def test_every_format_has_its_row_and_its_example():
-    assert re.findall(r"^\| `(\w+)` \| `\.(\w+)` \|", OUTPUT, re.M) == list(EXTENSIONS.items())
+    assert re.findall(r"^\| `(\w+)` \| `\.([\w.]+)` \|", OUTPUT, re.M) == list(EXTENSIONS.items())
     for kind in EXTENSIONS:
         assert example(f"### {kind}")
 

@@ -313,6 +313,14 @@ def _forward(model: Model, ids: list[int], inputs: dict[str, torch.Tensor]) -> t
     return output.logits[0]
 
 
+@torch.no_grad()
+def attention(model: Model, ids: list[int], rows: slice, keys: slice) -> list[FloatArray]:
+    """Of each layer `[heads, rows, keys]`: the shares of the keys among themselves, for text tokens."""
+    output = model(input_ids=torch.tensor([ids]), use_cache=False, output_attentions=True)
+    wanted = [weights[0, :, rows, keys] for weights in output.attentions]
+    return [(weights / weights.sum(-1, keepdim=True)).numpy() for weights in wanted]
+
+
 def speech_like(seconds: float, seed: int = 0) -> FloatArray:
     """Seeded 16 kHz signal with pauses, gliding tones and noise; multiples of 1/32768, as 16-bit audio is."""
     n = round(seconds * 16000)

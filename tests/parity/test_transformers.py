@@ -24,7 +24,7 @@ from oracles import checks
 
 from export_gguf import export_pair
 from gemma_audio_cli.engine.engine import Engine
-from gemma_audio_cli.engine.structs import EngineOptions, SessionOptions
+from gemma_audio_cli.engine.structs import EngineOptions, Input, SessionOptions
 
 torch = pytest.importorskip("torch", reason="needs the parity extra (torch)")
 pytest.importorskip("transformers", reason="needs the parity extra (transformers)")
@@ -50,6 +50,7 @@ class Clip:
 class Live(checks.Opened):
     truth: Any
     unified: bool
+    model: Any
 
 
 def _case(name: str) -> tuple[Any, int]:
@@ -75,7 +76,7 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             after = engine.tokenize("<audio|>Transcribe 3 words.<turn|>\n<|turn>model\n", special=True)
             truth = hf.compute(model, samples, before, after, N_GREEDY)
             if truth.margin >= CLEAR:
-                yield Live(engine, Clip(samples, before, after), truth, case.unified)
+                yield Live(engine, Clip(samples, before, after), truth, case.unified, model)
                 return
     pytest.fail("no weights keep greedy decoding clear of ties")
 
@@ -121,6 +122,20 @@ def test_logits_in_small_graphs_are_the_same(live: Live) -> None:
     options = SessionOptions(n_ctx=512, n_batch=7, kv_type="f32")
     logits = live.logits(live.truth.embeddings, 3, options)
     assert np.abs(logits - live.truth.logits[-3:]).max() <= checks.LOGIT_BOUND
+
+
+def test_attention_of_every_global_layer(live: Live) -> None:
+    """What word times are found with; of text rows on text rows, in layers that see them all."""
+    rng = np.random.default_rng(FIRST)
+    ids = rng.integers(5, hf.VOCAB, 40).tolist()
+    layers = [index for index, layer in enumerate(live.engine.layers()) if not layer.window]
+    truth = hf.attention(live.model, ids, slice(30, 40), slice(4, 27))
+    session = live.engine.session(SessionOptions(n_ctx=64, kv_type="f32"))
+    session.forward([Input(tokens=ids[:30])])
+    ours = session.attention(ids[30:], layers, range(4, 27))
+    session.close()
+    for index, weights in zip(layers, ours, strict=True):
+        np.testing.assert_allclose(weights, truth[index], atol=2e-4)
 
 
 def test_greedy_tokens(live: Live) -> None:

@@ -69,7 +69,7 @@ const char * ga_status_name(ga_status status) {
 }
 
 int32_t ga_abi_version(void) {
-    return 5;
+    return 6;
 }
 
 size_t ga_cpu_products(char * text, size_t size) {
@@ -163,6 +163,16 @@ ga_status ga_engine_get_info(const ga_engine * engine, ga_engine_info * info) {
         require(engine, "the engine is NULL");
         require_size(info, "ga_engine_info.size is wrong");
         engine->engine.describe(*info);
+    });
+}
+
+ga_status ga_layer_get(ga_engine * engine, int32_t layer, ga_layer_info * info) {
+    return ga::read_from(engine, [&] {
+        require_size(info, "ga_layer_info.size is wrong");
+        const ga::TextModel & text = engine->engine.text();
+        require(layer >= 0 && layer < text.n_layer, "no such layer");
+        info->n_head = text.layers[(size_t)layer].n_head;
+        info->window = text.layers[(size_t)layer].sliding ? text.sliding_window : 0;
     });
 }
 

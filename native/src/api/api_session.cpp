@@ -76,6 +76,18 @@ ga_status ga_session_copy(ga_session * session, int32_t from, int32_t to, int32_
     return ga::change(ga::owner_of(session), [&] { session->session.copy(from, to, n); });
 }
 
+ga_status ga_session_attention(ga_session * session, int32_t seq, const int32_t * tokens, int32_t n_tokens,
+                               const int32_t * layers, size_t n_layers, int32_t first_key, int32_t n_keys, float * out,
+                               size_t capacity) {
+    return ga::change(ga::owner_of(session), [&] {
+        require(tokens && layers && out, "the tokens, the layers or the result's address is NULL");
+        require(n_layers > 0 && n_layers <= 4096, "no layers are wanted, or more than there are");
+        const std::vector<int> wanted(layers, layers + n_layers);
+        require(session->session.attention_size(wanted, n_tokens, n_keys) == capacity, "the result has another size");
+        session->session.attention(seq, tokens, n_tokens, wanted, first_key, n_keys, out);
+    });
+}
+
 void ga_sampler_defaults(ga_sampler_options * options) {
     *options = {};
     options->size = sizeof(*options);

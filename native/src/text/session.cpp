@@ -147,6 +147,50 @@ void Session::run(const std::vector<SessionInput> & inputs, const std::vector<bo
     (decode ? timings.n_decode : timings.n_prefill) += (uint64_t)n_positions;
 }
 
+size_t Session::attention_size(const std::vector<int> & layers, int n_tokens, int n_keys) const {
+    size_t n_heads = 0;
+    for (size_t i = 0; i < layers.size(); i++) {
+        const int least = i == 0 ? 0 : layers[i - 1] + 1; // ascending, each once
+        n_heads += (size_t)engine_.text()
+                       .layers[(size_t)checked("layer", layers[i], least, engine_.text().n_layer - 1)]
+                       .n_head;
+    }
+    checked("n_tokens", n_tokens, 1, n_batch_);
+    checked("n_keys", n_keys, 1, n_ctx());
+    return n_heads * (size_t)n_tokens * (size_t)n_keys;
+}
+
+void Session::attention(int seq, const int32_t * tokens, int n_tokens, const std::vector<int> & layers, int first_key,
+                        int n_keys, float * out) {
+    SessionInput input;
+    input.seq = seq;
+    input.n = n_tokens;
+    input.tokens = tokens;
+    check(input);
+    const int length = cache_.length(seq);
+    if (n_tokens > n_ctx() - length) {
+        fail(GA_ERROR_CONTEXT_FULL, "sequence %d holds %d of %d positions; %d more do not fit", seq, length, n_ctx(),
+             n_tokens);
+    }
+    checked("first_key", first_key, 0, length);
+    checked("n_keys", n_keys, 1, length - first_key);
+    for (const int il : layers) {
+        const int visible = decoder_.first_visible(length + n_tokens - 1, engine_.text().layers[(size_t)il].sliding);
+        if (first_key < visible) {
+            fail(GA_ERROR_INVALID_ARGUMENT, "layer %d does not see position %d from position %d", il, first_key,
+                 length + n_tokens - 1);
+        }
+    }
+    Timings & timings = engine_.timings();
+    const Stopwatch watch(timings.prefill_s);
+    Span span;
+    span.seq = seq;
+    span.pos = length;
+    span.n = n_tokens;
+    span.tokens = tokens;
+    decoder_.attention(span, layers, first_key, n_keys, out);
+}
+
 void Session::set_sampler(int seq, const ga_sampler_options & options) {
     checked("seq", seq, 0, n_seq() - 1);
     samplers_[(size_t)seq] = Sampler(engine_.vocab(), options);

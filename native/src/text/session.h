@@ -40,6 +40,11 @@ class Session {
     size_t n_logits() const { return logits_.size() / (size_t)engine_.text().n_vocab; }
     const float * logits(size_t row) const { return logits_.data() + row * (size_t)engine_.text().n_vocab; }
 
+    // Where new tokens behind what a sequence holds would look; see ga_session_attention. The sequence stays as it is.
+    size_t attention_size(const std::vector<int> & layers, int n_tokens, int n_keys) const;
+    void attention(int seq, const int32_t * tokens, int n_tokens, const std::vector<int> & layers, int first_key,
+                   int n_keys, float * out);
+
     void set_sampler(int seq, const ga_sampler_options & options);
     int32_t sample(int seq, size_t row, float * logprob);
 

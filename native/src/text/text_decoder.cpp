@@ -133,11 +133,17 @@ ggml_tensor * TextDecoder::attend_few(const TextLayer & layer, ggml_tensor * q, 
     return ggml_reshape_2d(ctx, out, q_dim, part.n); // from [head_dim, n_head, n]
 }
 
+// [head_dim, n_head, rows.n]
+ggml_tensor * TextDecoder::queries(const TextLayer & layer, ggml_tensor * normed, const Rows & rows) {
+    ggml_tensor * q =
+        ggml_reshape_3d(runner_.ctx(), multiply(layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
+    return rope(norm(q, layer.attn_q_norm), rows.pos, layer);
+}
+
 // Attention output before the output matrix: [n_head * head_dim, rows.n].
 ggml_tensor * TextDecoder::attend(const TextLayer & layer, ggml_tensor * normed, const Rows & rows) {
     ggml_context * ctx = runner_.ctx();
-    ggml_tensor * q = ggml_reshape_3d(ctx, multiply(layer.attn_q, normed), layer.head_dim, layer.n_head, rows.n);
-    q = rope(norm(q, layer.attn_q_norm), rows.pos, layer);
+    ggml_tensor * q = queries(layer, normed, rows);
 
     ggml_tensor * joined = nullptr;
     for (const Part & part : rows.parts) {
@@ -171,6 +177,15 @@ ggml_tensor * TextDecoder::layer_after_norm(int il, ggml_tensor * x, ggml_tensor
     return layer.output_scale == 1.0f ? h : ggml_scale(ctx, h, layer.output_scale);
 }
 
+// The per-layer embeddings of the layers that lie above ple_model_proj's lower part.
+void TextDecoder::switch_ple(Rows & rows, const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x) {
+    if (model_.n_ple > 0) {
+        rows.ple_first_layer = model_.n_ple_low;
+        rows.ple = embed_ple(spans, wanted_only, x, rows.n, model_.ple_model_proj_high, model_.n_ple_low,
+                             model_.n_layer - model_.n_ple_low);
+    }
+}
+
 void TextDecoder::build(const std::vector<Span> & spans, Wanted wanted) {
     n_built_++;
     ggml_context * ctx = runner_.begin();
@@ -191,13 +206,6 @@ void TextDecoder::build(const std::vector<Span> & spans, Wanted wanted) {
     if (model_.n_ple > 0 && model_.ple_model_proj_low && cut > 0) {
         rows.ple = embed_ple(spans, false, embeddings, n_rows, model_.ple_model_proj_low, 0, model_.n_ple_low);
     }
-    const auto switch_ple = [&](bool wanted_only, ggml_tensor * x) {
-        if (model_.n_ple > 0) {
-            rows.ple_first_layer = model_.n_ple_low;
-            rows.ple = embed_ple(spans, wanted_only, x, rows.n, model_.ple_model_proj_high, model_.n_ple_low,
-                                 model_.n_layer - model_.n_ple_low);
-        }
-    };
 
     ggml_tensor * x = embeddings;
     for (int il = 0; il < model_.n_layer; il++) {
@@ -212,9 +220,9 @@ void TextDecoder::build(const std::vector<Span> & spans, Wanted wanted) {
             rows = make_rows(spans, true);
             x = ggml_get_rows(ctx, x, wanted_index);
             normed = ggml_get_rows(ctx, normed, wanted_index);
-            switch_ple(true, ggml_get_rows(ctx, embeddings, wanted_index));
+            switch_ple(rows, spans, true, ggml_get_rows(ctx, embeddings, wanted_index));
         } else if (il == model_.n_ple_low && cut == model_.n_layer) {
-            switch_ple(false, embeddings);
+            switch_ple(rows, spans, false, embeddings);
         }
         x = layer_after_norm(il, x, normed, rows);
     }

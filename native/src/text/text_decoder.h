@@ -51,6 +51,11 @@ class TextDecoder {
     // As forward(), for rows of one token each, all of them wanted: appends the likeliest token that is not suppressed ([n_vocab] or
     // empty). Ties go to any. Throws GA_ERROR_BACKEND where a row holds no number.
     void pick(const std::vector<Span> & spans, const std::vector<bool> & suppressed, std::vector<Pick> & picks);
+    // Where the rows of a span look: for each of the layers (ascending) in turn [n_head][span.n][n_keys], the softmax of each
+    // head over the keys [first_key, first_key + n_keys) alone. Every row must see all of them. The span's K/V are written.
+    void attention(const Span & span, const std::vector<int> & layers, int first_key, int n_keys, float * out);
+    // The first position that a row at pos sees in a layer.
+    int first_visible(int pos, bool sliding) const;
     // Graphs that were built; the others were kept.
     size_t n_built() const { return n_built_; }
 
@@ -81,7 +86,6 @@ class TextDecoder {
 
     Rows make_rows(const std::vector<Span> & spans, bool wanted_only);
     ggml_tensor * attention_mask(const Part & part, bool sliding);
-    int first_visible(int pos, bool sliding) const;
     Keys keys_of(int pos, int n, bool sliding) const;
     // The inputs of all that is looked up for the per-layer embeddings.
     struct PleInputs {
@@ -106,7 +110,9 @@ class TextDecoder {
     ggml_tensor * norm(ggml_tensor * x, ggml_tensor * weight);
     ggml_tensor * rope(ggml_tensor * x, ggml_tensor * pos, const TextLayer & layer);
     void store_kv(int il, ggml_tensor * normed, const Rows & rows);
+    ggml_tensor * queries(const TextLayer & layer, ggml_tensor * normed, const Rows & rows);
     ggml_tensor * attend(const TextLayer & layer, ggml_tensor * normed, const Rows & rows);
+    void switch_ple(Rows & rows, const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x);
     bool attends_own(const TextLayer & layer, const Part & part) const;
     ggml_tensor * attend_many(const TextLayer & layer, ggml_tensor * q, const Part & part);
     ggml_tensor * attend_few(const TextLayer & layer, ggml_tensor * q, const Part & part);
