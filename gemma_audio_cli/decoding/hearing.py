@@ -69,7 +69,7 @@ class Hearing:
 
     def _key(self, engine: Engine, window: Window) -> bytes:
         """Another device rounds otherwise."""
-        about = "\0".join((engine.info.device, engine.info.buffers, str(engine.info.n_embd)))
-        digest = hashlib.blake2b(self._model + b"\0" + about.encode() + b"\0", digest_size=KEY_BYTES)
+        about = b"\0".join((self._model, engine.info.device.encode(), b""))
+        digest = hashlib.blake2b(about, digest_size=KEY_BYTES)
         digest.update(np.ascontiguousarray(window.samples, dtype="<f4").tobytes())
         return digest.digest()

@@ -22,7 +22,7 @@ from gemma_audio_cli.decoding.transcriber import Transcriber
 from gemma_audio_cli.engine._binding import find_library
 from gemma_audio_cli.engine._native import cpu_products
 from gemma_audio_cli.engine.engine import Engine
-from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, TooLongError
 from gemma_audio_cli.pipeline.events import AnswerDone, AskEvent, StretchHeard, TextDelta
 from gemma_audio_cli.pipeline.options import PassesOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
@@ -115,8 +115,12 @@ class Passes:
                 raise error
             return other
 
-        seconds = min(self._seconds, fitting_seconds(transcriber.engine, asked))
-        longest = max(seconds, self._decode.max_seconds)  # a window is never taken apart here
+        fitting = fitting_seconds(transcriber.engine, asked)
+        if fitting < self._decode.max_seconds:  # a window is never taken apart here
+            limit = transcriber.engine.info.n_ctx_train
+            raise TooLongError(f"the question is too long: no sound fits beside it into {limit} positions")
+        seconds = min(self._seconds, fitting)
+        longest = max(seconds, self._decode.max_seconds)
         mapper = Mapper[int](
             transcriber.engine, asked, transcriber.options, self._hearing(), longest, recover
         )

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -73,8 +74,8 @@ def seconds_kept(place: Path) -> float:
     """Of sound."""
     rows = 0
     for entry in entries(place):
-        with suppress(OSError, ValueError):
-            rows += len(_read(entry.path, bytes.fromhex(entry.path.name)))
+        with suppress(OSError, ValueError), os.fdopen(os.open(entry.path, _OPEN), "rb") as file:
+            rows += _head(file, bytes.fromhex(entry.path.name))[0]
     return rows * 0.04
 
 
@@ -117,7 +118,7 @@ class SoundCache:
             _remove(path.parent if path.parent.is_symlink() else path)
             return None
         with suppress(OSError):
-            os.utime(path, follow_symlinks=False)
+            os.utime(path)  # a regular file, as was found
         return rows
 
     def put(self, key: bytes, rows: Kept) -> None:
@@ -212,20 +213,25 @@ def _files(place: Path) -> Iterator[Path]:
                     yield from sorted(below.iterdir())
 
 
+def _head(file: BinaryIO, key: bytes) -> tuple[int, int, int, bytes]:
+    """Rows, numbers a row, bytes a number, and what says so. Raises ValueError where that cannot be."""
+    about = os.fstat(file.fileno())
+    if not stat.S_ISREG(about.st_mode) or about.st_size < _HEAD.size + _CHECK:
+        raise ValueError
+    head = file.read(_HEAD.size)
+    mark, name, count, width, size = _HEAD.unpack(head)
+    if mark != _MARK or name != key or size not in (2, 4) or not 0 < count <= _MOST_ROWS or not width:
+        raise ValueError
+    if about.st_size != _HEAD.size + count * width * size + _CHECK:
+        raise ValueError
+    return count, width, size, head
+
+
 def _read(path: Path, key: bytes) -> Kept:
     """Raises FileNotFoundError, and ValueError or OSError for what was not written by `put`."""
     with os.fdopen(os.open(path, _OPEN), "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode) or not _HEAD.size + _CHECK <= about.st_size <= 1 << 28:
-            raise ValueError
-        head = file.read(_HEAD.size)
-        mark, name, count, width, size = _HEAD.unpack(head)
-        length = count * width * size
-        if mark != _MARK or name != key or size not in (2, 4) or not 0 < count <= _MOST_ROWS or not width:
-            raise ValueError
-        if about.st_size != _HEAD.size + length + _CHECK:
-            raise ValueError
-        data = file.read(length)
+        count, width, size, head = _head(file, key)
+        data = file.read(count * width * size)
         if hashlib.blake2b(head + data, digest_size=_CHECK).digest() != file.read(_CHECK):
             raise ValueError
     rows = np.frombuffer(data, dtype="<f2" if size == 2 else "<f4").reshape(count, width)

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from bench import passes as bench
+from gemma_audio_cli import AskOptions, DecodeOptions, PassesOptions, ask
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "gemma_audio_cli" / "demo" / "sample.wav"  # 4 1 7 3 9 2
@@ -47,10 +48,10 @@ def environment(environment, tmp_path) -> dict[str, str]:
 
 @pytest.fixture
 def asked(cli):
-    def ask(*arguments, **options):
+    def run(*arguments, **options):
         return cli("ask", "-m", "demo", *arguments, env=HEARD | options.pop("env", {}), **options)
 
-    return ask
+    return run
 
 
 def spans() -> list[tuple[float, float]]:
@@ -191,6 +192,15 @@ def test_what_does_not_fit_whole_says_what_to_do(cli, tiny_model, make_tone, tmp
     assert done.err.count("\n") == 1
 
 
+def test_a_question_that_leaves_no_room_is_one_line(cli, tiny_model, make_tone, tmp_path):
+    soundfile.write(tmp_path / "short.wav", make_tone(2.0), 16_000)
+    (tmp_path / "questions.txt").write_text("why " * 40_000)
+    done = cli("ask", "-m", tiny_model.text, "--passes", "--questions", "questions.txt", "short.wav")
+    assert (done.code, done.out) == (1, "")
+    assert "the question is too long" in done.err
+    assert done.err.count("\n") == 1
+
+
 # ---- what is kept --------------------------------------------------------------------------------
 
 
@@ -312,3 +322,7 @@ def test_planted_words_are_found_as_well_as_alone(asked, speech, tmp_path):
     assert recall >= alone - 4  # one of 25 or more
     assert precision >= exact - 4
     assert min(recall, precision) > 90
+    for slots in (1, 8):
+        options = AskOptions(decode=DecodeOptions(slots=slots), passes=PassesOptions(cache=False))
+        one_by_one = ask(bench.QUESTION, path, options, model="demo")
+        assert one_by_one.text == answer["answer"]
