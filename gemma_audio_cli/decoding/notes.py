@@ -5,6 +5,9 @@
 
 A question about a whole recording is not put to a part of it: a part that is asked "Who agreed in the end?"
 names somebody. It is asked what it holds that bears on the question.
+
+Unverified: these words have not met the released weights, which were not at hand. They were tried with random
+weights of the released sizes, and the demo model has wording of its own.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def commands(sound: Path) -> dict[str, list[str]]:
         "transcribe": ["transcribe", "-q", *demo, str(sound)],
         "transcribe --jsonl": ["transcribe", "-q", *demo, "--jsonl", str(sound)],
         "ask": ["ask", "-q", *demo, "How many digits are spoken?", str(sound)],
+        "ask --whole": ["ask", "-q", *demo, "--whole", "How many digits are spoken?", str(sound)],
         "models": ["models", "list"],
         "models verify": ["models", "verify", "-q", "demo"],
         "doctor": ["doctor"],
@@ -124,6 +125,7 @@ def once(program: Sequence[str], name: str, arguments: list[str], after: float, 
 def _environment(folder: Path) -> dict[str, str]:
     return os.environ | {
         "GEMMA_AUDIO_CONFIG_DIR": str(folder / "none"),
+        "GEMMA_AUDIO_CACHE_DIR": str(folder / "cache"),
         "GEMMA_AUDIO_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }
