@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ask,
         atranscribe,
         listen,
+        run_recipe,
         transcribe,
         transcribe_many,
     )
@@ -67,7 +68,17 @@ if TYPE_CHECKING:
     from gemma_audio_cli.transcript import Answer, Evidence, Final, Partial, Recording, Segment, Transcript
 
 _PLACES = {
-    "api": ("Engine", "aask", "alisten", "ask", "atranscribe", "listen", "transcribe", "transcribe_many"),
+    "api": (
+        "Engine",
+        "aask",
+        "alisten",
+        "ask",
+        "atranscribe",
+        "listen",
+        "run_recipe",
+        "transcribe",
+        "transcribe_many",
+    ),
     "audio.read.source": ("SourceOptions",),
     "audio.segment.windows": ("Window",),
     "decoding.options": ("DecodeOptions",),
@@ -130,6 +141,7 @@ __all__ = [
     "ask",
     "atranscribe",
     "listen",
+    "run_recipe",
     "transcribe",
     "transcribe_many",
 ]

@@ -4,6 +4,7 @@ They run the very pipelines that the commands run, so results are the same: spee
 are of the length the model hears well, bad ones are tried again.
 
     transcribe(recording) ──► Segment ...            ask(question, recording) ──► Answer
+    run_recipe("minutes", recording) ──► RecipeDone
     transcribe_many(recordings) ──► events           listen() ──► Partial, Final ...
     atranscribe, aask, alisten                       the same for asyncio, by a thread
 """
@@ -27,7 +28,9 @@ from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, SegmentDo
 from gemma_audio_cli.pipeline.files import Transcription
 from gemma_audio_cli.pipeline.live import LiveOptions, LiveTranscription
 from gemma_audio_cli.pipeline.options import AskOptions, InstructionOptions, ModelOptions, TranscribeOptions
+from gemma_audio_cli.pipeline.recipes import RecipeDone, follow
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.recipes.store import find as find_recipe
 from gemma_audio_cli.transcript import Answer, Final, Partial, Segment
 
 PathLike = str | os.PathLike[str]
@@ -126,6 +129,30 @@ def ask(
             elif isinstance(event, RecordingDone) and event.error is not None:
                 raise event.error
     return answer if answer is not None else Answer("", 0, None, True)
+
+
+def run_recipe(
+    recipe: str,
+    recording: PathLike,
+    options: AskOptions | None = None,
+    *,
+    engine: native.Engine | None = None,
+    model: PathLike | None = None,
+    notice: Notice | None = None,
+) -> RecipeDone | None:
+    """The answer to a recipe ("minutes", or one of your own) about the recording: its sections are `value`,
+    and `text("markdown")` is what the command prints. None where nothing is heard. Raises what `ask` raises,
+    and UsageError where there is no such recipe.
+    """
+    found = find_recipe(recipe)
+    answer: RecipeDone | None = None
+    with _recognizer(engine, model, notice) as recognizer:
+        for event in follow(recognizer, found, [os.fspath(recording)], options):
+            if isinstance(event, RecipeDone):
+                answer = event
+            elif isinstance(event, RecordingDone) and event.error is not None:
+                raise event.error
+    return answer
 
 
 def listen(

@@ -23,6 +23,7 @@ from gemma_audio_cli.cli import (
     doctor,
     live,
     models,
+    recipes,
     record,
     transcribe,
 )
@@ -66,6 +67,8 @@ app.command("transcribe", cls=GroupedCommand, epilog=transcribe.EXAMPLES)(transc
 app.command("live", cls=GroupedCommand, epilog=live.EXAMPLES)(live.live)
 app.command("ask", cls=GroupedCommand, epilog=ask.EXAMPLES)(ask.ask)
 app.command("chat", cls=GroupedCommand, epilog=chat.EXAMPLES)(chat.chat)
+app.command("minutes", cls=GroupedCommand, epilog=recipes.EXAMPLES)(recipes.minutes)
+app.add_typer(recipes.app, name="recipes")
 app.command("record", cls=GroupedCommand, epilog=record.EXAMPLES)(record.record)
 app.command("bench", cls=GroupedCommand, epilog=bench.EXAMPLES)(bench.bench)
 models.register(app)

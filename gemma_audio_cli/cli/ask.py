@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.ask_passes import HeardBar, Passes
 from gemma_audio_cli.cli.common import Job
 from gemma_audio_cli.cli.messages import exit_codes, put_json, say
@@ -21,6 +23,7 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.cli.recipes import RecipeResults, write_answers
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ EXAMPLES = """Examples:
   gemma-audio ask --together "What changed between the two?" monday.wav friday.wav
   gemma-audio ask --choices yes,no,unclear "Is a date agreed on?" call.wav
   gemma-audio ask --schema order.json "What is ordered?" call.wav | jq .items
+  gemma-audio ask --recipe chapters talk.mp3
   gemma-audio ask --no-vad "Which instruments are played?" song.flac
   gemma-audio ask --evidence "Who objected to the budget?" three-hours.m4a
   gemma-audio ask --start 12:30 --end 13:00 "What is decided?" meeting.m4a
@@ -57,7 +61,7 @@ def ask(
         str,
         typer.Argument(
             metavar="QUESTION",
-            help="What to ask, or tell, the model. With -Q or --questions, a file.",
+            help="What to ask, or tell, the model. With -Q, --questions or --recipe, a file.",
             show_default=False,
         ),
     ],
@@ -73,14 +77,26 @@ def ask(
         str | None,
         option("--questions", metavar="FILE", help="Questions, one a line; - is standard input."),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        option(
+            "--recipe",
+            metavar="NAME",
+            panel="Recipes",
+            complete=complete.recipes,
+            help="Ask what this recipe asks: minutes, chapters, summary, quotes, or one of your own.",
+        ),
+    ] = None,
+    results: RecipeResults = RecipeResults(),
     together: Annotated[
         bool, option("--together", help="Give all files to the model at once, each by its name.")
     ] = False,
     jsonl: Annotated[bool, option("--jsonl", help="Print an object a line for each answer.")] = False,
     shape: AnswerShape = AnswerShape(),
     max_tokens: Annotated[
-        int, option("--max-tokens", min=1, help="Longest answer, in tokens.", show_default=True)
-    ] = 512,
+        int | None,
+        option("--max-tokens", min=1, help="Longest answer, in tokens; default: 512, or the recipe's."),
+    ] = None,
     passes: Passes = Passes(),
     part: Part = Part(),
     input: Input = Input(),
@@ -95,18 +111,30 @@ def ask(
         from gemma_audio_cli.decoding.options import DecodeOptions
         from gemma_audio_cli.pipeline.ask import ask as ask_all
         from gemma_audio_cli.pipeline.options import AskOptions
+        from gemma_audio_cli.recipes.store import find
 
-        questions, recordings = _sorted_out(question, files or [], more or [], listed)
+        if recipe is not None:
+            _check_recipe(more, listed, shape)
+            chosen, recordings = find(recipe), [question, *(files or [])]
+        else:
+            if results.given:
+                raise UsageError("--format and --output are for answers to a recipe; add --recipe NAME")
+            questions, recordings = _sorted_out(question, files or [], more or [], listed)
         job = Job(model, notices)
         recordings = list(map(local_path, recordings))
-        job.about(recordings)
         options = AskOptions(
             input.options(part),
             speech.options(threshold, job.settings),
-            decode=DecodeOptions(max_tokens=max_tokens, shape=shape.made()),
+            decode=DecodeOptions(max_tokens=max_tokens or DecodeOptions.max_tokens, shape=shape.made()),
             together=together,
             passes=passes.options(job.settings, lines_of_json=shape.schema is not None and not jsonl),
         )
+        if recipe is not None:
+            if max_tokens is None:
+                options = replace(options, decode=DecodeOptions(max_tokens=chosen.max_tokens))
+            write_answers(job, chosen, recordings, options, results, as_json=jsonl)
+            return
+        job.about(recordings)
         shown = _Shown(job, options, with_names=len(recordings) > 1 and not together, jsonl=jsonl)
         bar = HeardBar(enabled=not notices.quiet)
         try:
@@ -118,6 +146,20 @@ def ask(
             shown.close()
             job.close()
         job.end()
+
+
+def _check_recipe(more: list[str] | None, listed: str | None, shape: AnswerShape) -> None:
+    """A recipe is the question and its shape: nothing else may be."""
+    given = [
+        name
+        for name, value in (
+            ("-Q", more), ("--questions", listed), ("--schema", shape.schema), ("--choices", shape.choices),
+            ("--grammar", shape.grammar),
+        )
+        if value
+    ]  # fmt: skip
+    if given:
+        raise UsageError(f"--recipe has its own question and shape; leave out {given[0]}")
 
 
 def _sorted_out(

@@ -47,7 +47,7 @@ class Job:
         from gemma_audio_cli.folder_settings import FolderSettings
 
         self._folders = FolderSettings()
-        self._model, self._quiet, self._verbose = model, notices.quiet, notices.verbose
+        self._model, self.quiet, self._verbose = model, notices.quiet, notices.verbose
         self._warned: set[str] = set()
         self._recognizer: Recognizer | None = None
         self._exit_code = 0
@@ -93,7 +93,7 @@ class Job:
 
     def notice(self, text: str) -> None:
         """A line for the person, unless -q."""
-        if not self._quiet:
+        if not self.quiet:
             say(text)
 
     def fail(self, file: str, error: GemmaAudioError) -> None:

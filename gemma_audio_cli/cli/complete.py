@@ -60,6 +60,15 @@ def settings(incomplete: str) -> list[str]:
     return _starting(NAMES, incomplete)
 
 
+def recipes(incomplete: str) -> list[str]:
+    """Names of recipes."""
+    with suppress(Exception):
+        from gemma_audio_cli.recipes.store import known
+
+        return _starting((recipe.name for recipe in known()), incomplete)
+    return []
+
+
 def _starting(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 

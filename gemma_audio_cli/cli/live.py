@@ -10,11 +10,11 @@ import typer
 
 from gemma_audio_cli.cli.common import Job
 from gemma_audio_cli.cli.devices import Microphone, print_devices
+from gemma_audio_cli.cli.instruction import Instruction
 from gemma_audio_cli.cli.messages import exit_codes
 from gemma_audio_cli.cli.options import (
     AnswerShape,
     Input,
-    Instruction,
     Model,
     Notices,
     Results,

@@ -9,7 +9,7 @@ group as one parameter. `--help` shows each group under its own heading, the com
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from gemma_audio_cli.audio.read.source import SourceOptions
     from gemma_audio_cli.config import Settings
     from gemma_audio_cli.decoding.shape import Shape
-    from gemma_audio_cli.pipeline.options import CutOptions, InstructionOptions, ModelOptions
+    from gemma_audio_cli.pipeline.options import CutOptions, ModelOptions
 
 _OURS = (TyperArgument, TyperOption)
-_INSTRUCTION, _RECORDING, _SPEECH = "What to write", "Which part to hear", "Finding speech"
+_RECORDING, _SPEECH = "Which part to hear", "Finding speech"
 _RESULTS, _MODEL, _NOTICES, _SHAPE = "Results", "Model", "Notices", "Shape of the answer"
 
 
@@ -120,55 +120,6 @@ class Model:
             gpu_layers=self.gpu_layers or settings.gpu_layers,
             audio_first=settings.audio_first if self.audio_first is None else self.audio_first,
         )
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """What the model is asked to do with a clip."""
-
-    language: Annotated[
-        str | None,
-        option(
-            "-l", "--language", panel=_INSTRUCTION,
-            help="The language spoken (German or de); default: the model finds it.",
-        ),
-    ] = None  # fmt: skip
-    translate_to: Annotated[
-        str | None, option("--translate-to", metavar="LANGUAGE", panel=_INSTRUCTION, help="Also translate.")
-    ] = None
-    context: Annotated[
-        str | None,
-        option(
-            "--context", metavar="TEXT|@FILE", panel=_INSTRUCTION,
-            help="Names and terms that may occur, or a file with one a line.",
-        ),
-    ] = None  # fmt: skip
-
-    def options(self, settings: Settings, replacement: str | None = None) -> InstructionOptions:
-        """`replacement`: an instruction of the person's own; no settings are added to it. Raises UsageError
-        where not both can be, and for a glossary that cannot be read.
-        """
-        from gemma_audio_cli.glossary import context_text
-        from gemma_audio_cli.pipeline.options import InstructionOptions
-
-        language = self.language or (None if replacement else settings.language)
-        context = self.context or (None if replacement else settings.context)
-        if context is not None:
-            context = context_text(context)
-        return InstructionOptions(language, self.translate_to, context, replacement)
-
-    def each(
-        self, settings: Mapping[str, Settings], replacement: str | None = None
-    ) -> dict[str, InstructionOptions]:
-        """For each recording with its settings. Raises what `options` raises."""
-        made: dict[tuple[str | None, str | None], InstructionOptions] = {}
-        chosen = {}
-        for recording, own in settings.items():
-            key = (own.language, own.context)
-            if key not in made:
-                made[key] = self.options(own, replacement)
-            chosen[recording] = made[key]
-        return chosen
 
 
 @dataclass(frozen=True)

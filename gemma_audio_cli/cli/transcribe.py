@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.instruction import Instruction
 from gemma_audio_cli.cli.messages import exit_codes
 from gemma_audio_cli.cli.options import (
     Files,
     Input,
-    Instruction,
     Model,
     Notices,
     Part,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from gemma_audio_cli.decoding.guards import Attempt, judged
+from gemma_audio_cli.decoding.guards import Attempt, judged, repeats
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder, decode, end_token, logprob
 from gemma_audio_cli.decoding.shape import Shape
@@ -51,9 +52,11 @@ def _decoded(
 ) -> Generator[str, None, Reply]:
     """An answer that is spent on a thought is tried again without one; a grammar has no place for any."""
     sampler = options.sampler
-    tries: tuple[bool, ...] = (True, False)
     if options.shape is not None:
-        sampler, tries = replace(sampler, grammar=options.shape.grammar), (False,)
+        sampler = replace(sampler, grammar=options.shape.grammar)
+        if options.shape.schema is not None:
+            return (yield from _whole(decoder, options, options.shape, sound))
+    tries = (True, False) if options.shape is None else (False,)
     for thinking in tries:
         decoder.begin(sound, budget=options.max_tokens, sampler=sampler, thinking=thinking)
         sound = ()
@@ -67,6 +70,38 @@ def _decoded(
         if shown or not reply.thinking:
             break
         decoder.rewind_answer()
+    return reply
+
+
+def _whole(
+    decoder: SequenceDecoder,
+    options: DecodeOptions,
+    shape: Shape,
+    sound: Sequence[Input],
+) -> Generator[str, None, Reply]:
+    """An answer that counts only as a whole, in one piece. One that ran into a loop is tried again, warmer;
+    where the shape can be tighter that follows, also after an answer that was cut. The last try's loops end
+    where the tighter shape ends them.
+    """
+    guards, base, warmth = options.guards, options.sampler, 0
+    while True:
+        last = warmth + 1 >= len(guards.attempts)
+        may_loop = last and shape.tighter is not None
+        held_to = shape.tighter if shape.tighter is not None and warmth else shape
+        warm = max(base.temperature, guards.attempts[warmth])
+        seed = (base.seed + warmth) % (1 << 32)
+        sampler = replace(base, temperature=warm, seed=seed, grammar=held_to.grammar)
+        decoder.begin(sound, budget=options.max_tokens, sampler=sampler, thinking=False, may_loop=may_loop)
+        sound = ()
+        decode([decoder])
+        reply = decoder.reply()
+        if last or reply.complete or not (reply.looping or shape.tighter is not None):
+            break
+        decoder.rewind_answer()
+        warmth += 1
+    if may_loop and repeats(reply.tokens, math.inf, guards):
+        reply = replace(reply, looping=True)
+    yield reply.text
     return reply
 
 

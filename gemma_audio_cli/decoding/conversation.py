@@ -17,6 +17,7 @@ from gemma_audio_cli.decoding import prompt
 from gemma_audio_cli.decoding.answering import answering
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.sequence import SequenceDecoder
+from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.structs import SessionOptions, cache_size
@@ -117,6 +118,10 @@ class Conversation:
         if self._remember:
             self._turns.append(Turn(question, self._without_thoughts(answer, tokens)))
         yield answer
+
+    def shape(self, shape: Shape) -> None:
+        """What the answers from now on look like."""
+        self._options = replace(self._options, shape=shape)
 
     def forget(self) -> None:
         """Drop all turns; the sound stays."""

@@ -58,7 +58,7 @@ class Wording:
         """What a stretch is asked. `shape` is that of the answer to the whole."""
         wanted = ""
         if shape is not None and shape.schema is not None:
-            wanted = f"\nThe answer will be JSON that fits this JSON schema: {shape.schema}"
+            wanted = f"\nThe answer will be JSON that fits this JSON schema: {shape.shown or shape.schema}"
         elif shape is not None and shape.choices:
             wanted = f"\nThe answer will be one of these: {', '.join(shape.choices)}"
         return f"{_MAP}{wanted}\n\nQuestion: {question.strip()}"

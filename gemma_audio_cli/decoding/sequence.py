@@ -71,7 +71,7 @@ class SequenceDecoder:
     def _clear(self) -> None:
         self.text = ""
         """Of the answer, so far."""
-        self.looping = False
+        self.looping = self._may_loop = False
         self._tokens: list[int] = []
         self._logprobs: list[float] = []
         self._accepted = 0
@@ -122,11 +122,14 @@ class SequenceDecoder:
         draft: Sequence[int] = (),
         ignore_end: bool = False,
         thinking: bool = True,
+        may_loop: bool = False,
     ) -> None:
         """Appends the last of the sound and the prompt's tail, checks the draft, and writes the first token
-        behind it. The answer may have `budget` tokens; without `thinking` it cannot open a thought.
+        behind it. The answer may have `budget` tokens; without `thinking` it cannot open a thought. With
+        `may_loop` loops are not cut off: a grammar ends them.
         """
         self._clear()
+        self._may_loop = may_loop
         draft = draft[: budget - 1]
         tail = Input(self.seq, tokens=[*self.prompt.tail, *draft], n_logits=len(draft) + 1)
         self.session.forward([*self._with_head(sound), tail])
@@ -215,7 +218,7 @@ class SequenceDecoder:
         self._tokens.append(token)
         self._logprobs.append(logprob)
         self.text = (self.text + self._filter.feed(token)).lstrip()
-        self.looping = is_looping(self._tokens, self._guards)
+        self.looping = not self._may_loop and is_looping(self._tokens, self._guards)
 
     def _with_head(self, sound: Sequence[Input]) -> list[Input]:
         needed = bool(self.prompt.head) and not self._has_head

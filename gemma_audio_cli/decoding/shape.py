@@ -36,8 +36,9 @@ _SAYS_NOTHING = frozenset(
      "writeOnly")
 )  # fmt: skip
 _FORMATS = ("uuid", "date", "time", "date-time")
-# The converter lets control characters into texts, which JSON does not.
-_CHAR = r'[^"\\\x7F\x00-\x1F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
+# The converter lets control characters into texts, which JSON does not. Those from U+0080 on would take what
+# follows them along: they begin what acts on a terminal, and no text of ours has that.
+_CHAR = r'[^"\\\x7F-\x9F\x00-\x1F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ class Shape:
     schema: str | None = None
     """The JSON schema, as text."""
     choices: tuple[str, ...] = ()
+    shown: str | None = None
+    """The schema as the question shows it; None: as it is."""
+    tighter: Shape | None = None
+    """For another try where no whole answer came out: the same with less room in it."""
 
     @property
     def hint(self) -> str:
         """What the question says of it, so that the model knows."""
         if self.schema is not None:
-            return f"\n\nAnswer in JSON that fits this JSON schema: {self.schema}"
+            return f"\n\nAnswer in JSON that fits this JSON schema: {self.shown or self.schema}"
         if self.choices:
             return f"\n\nAnswer with one of these and nothing else: {', '.join(self.choices)}"
         return ""

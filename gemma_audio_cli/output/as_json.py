@@ -90,9 +90,9 @@ def answer_as_dict(
         "flags": list(answer.flags),
     }
     if shape is not None:
-        value["fits"] = answer.fits
+        value["fits"] = answer.fits and bool(answer.text)  # nothing was heard: there is no answer
     if shape is not None and shape.schema is not None:
-        value["value"] = json.loads(answer.text) if answer.fits else None
+        value["value"] = json.loads(answer.text) if value["fits"] else None
     if answer.probabilities:
         value["probabilities"] = {choice: round(share, 4) for choice, share in answer.probabilities}
     if answer.parts:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +54,16 @@ class OutputPlan:
         *,
         style: Style | None = None,
         in_use: Iterable[str | os.PathLike[str]] = (),
+        endings: Mapping[str, str] | None = None,
+        shared: Iterable[str] = SHARED,
     ) -> None:
         """Touches no file; a UsageError says what does not go together.
 
         `output` is a file, a folder, or None, "-" or another name of it: standard output. Something that is
         there is what it is; otherwise a name that ends with a separator or has no extension is a folder. No
         `formats`: that of the file's extension, else text. An input that is named twice is one item.
-        `in_use`: other files of the run, which must not be replaced either.
+        `in_use`: other files of the run, which must not be replaced either. `endings`: formats that are no
+        transcripts, and their extensions; the caller writes them. `shared`: several can share an output.
         """
         self.style = style or Style()
         self._inputs = _once(os.fspath(name) for name in inputs)
@@ -72,7 +75,8 @@ class OutputPlan:
                 self.folder = Path(target)
             else:
                 file = Path(target)
-        self.formats = check_formats(formats) or (format_of_file(file),)
+        self._endings, self._shared_kinds = endings or EXTENSIONS, frozenset(shared)
+        self.formats = tuple(formats) if endings else check_formats(formats) or (format_of_file(file),)
         self._check(file)
         self.items = self._items(file)
         self._check_overwriting(in_use)
@@ -137,7 +141,7 @@ class OutputPlan:
         if file is not None and len(self._inputs) > 1:
             count = len(self._inputs)
             raise UsageError(f"{file}: one file for {count} recordings; name a folder: -o FOLDER/")
-        if file is None and len(self._inputs) > 1 and self.formats[0] not in SHARED:
+        if file is None and len(self._inputs) > 1 and self.formats[0] not in self._shared_kinds:
             raise UsageError(
                 f"{self.formats[0]} of several recordings cannot share standard output; "
                 "name a folder: -o FOLDER/"
@@ -148,7 +152,7 @@ class OutputPlan:
             return tuple(Item(name, (file,)) for name in self._inputs)
         if self.folder is None:
             return tuple(Item(name) for name in self._inputs)
-        endings = [EXTENSIONS[kind] for kind in self.formats]
+        endings = [self._endings[kind] for kind in self.formats]
         longest = longest_name(self.folder) - max(len(f".{ending}") for ending in endings)
         return tuple(
             Item(name, tuple(self.folder / f"{stem}.{ending}" for ending in endings))

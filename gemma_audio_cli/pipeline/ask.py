@@ -116,7 +116,8 @@ class _Asking:
                 source.stop()
 
         decode = replace(self._options.decode, max_seconds=longest)
-        passes = Passes(self._recognizer, self._questions, self._options.passes, decode, self._recall)
+        timed = self._options.timed
+        passes = Passes(self._recognizer, self._questions, self._options.passes, decode, self._recall, timed)
         recordings = [Heard(item.shown, source.duration) for item, source in opened]
         heard = windows()
         try:
@@ -143,19 +144,25 @@ class _Asking:
     ) -> Iterator[AskEvent]:
         longest = self._options.cut.windows(self._recognizer.longest_window).max_seconds
         transcriber = self._recognizer.transcriber(replace(self._options.decode, max_seconds=longest))
-        if len(self._recordings) == len(self._questions) == 1:
+        if len(self._recordings) == len(self._questions) == 1 and self._options.timed is None:
             (question,), ((_, heard),) = self._questions, found
             yield from _asked(recording, question, transcriber.answer(question, heard))
             return
         several = len(self._recordings) > 1
-        labelled = (
-            (f"{item.shown} {by_time(window)}" if several else by_time(window), window)
-            for item, heard in found
-            for window in heard
-        )
+        starts: list[float] = []
+
+        def labelled() -> Iterator[tuple[str, Window]]:
+            for item, heard in found:
+                for window in heard:
+                    starts.append(window.start)
+                    yield f"{item.shown} {by_time(window)}" if several else by_time(window), window
+
         talk = transcriber.conversation()
         try:
-            talk.hear(labelled)
+            talk.hear(labelled())
+            shape = self._options.timed(starts) if self._options.timed is not None else None
+            if shape is not None:
+                talk.shape(shape)
             for question in self._questions:
                 yield from _asked(recording, question, talk.ask(question))
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from gemma_audio_cli.audio.segment.windows import WindowOptions
 from gemma_audio_cli.decoding import prompt
 from gemma_audio_cli.decoding.context import listed
 from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.glossary import terms_of
 from gemma_audio_cli.languages import language_name
@@ -174,6 +175,10 @@ class PassesOptions:
             raise UsageError("--evidence lists what was noted in passes; leave out --whole")
 
 
+Timed = Callable[[Sequence[float]], Shape | None]
+"""The starts of stretches (seconds) to the shape of an answer with these times in it."""
+
+
 @dataclass(frozen=True)
 class AskOptions:
     """What is the same for all recordings that are asked about."""
@@ -185,5 +190,8 @@ class AskOptions:
     """All recordings in one prompt, each named in it. Else one after the other."""
     passes: PassesOptions = field(default_factory=PassesOptions)
     """How recordings are asked that are longer than what a model recalls."""
+    timed: Timed | None = None
+    """The shape of an answer with times in it, given the starts of the stretches that the model is told of
+    (seconds); None: the shape of `decode`."""
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     """How answers are decoded."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gemma_audio_cli.audio.segment.windows import Window
@@ -24,7 +24,7 @@ from gemma_audio_cli.engine._native import cpu_products
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, TooLongError
 from gemma_audio_cli.pipeline.events import AnswerDone, AskEvent, StretchHeard, TextDelta
-from gemma_audio_cli.pipeline.options import PassesOptions
+from gemma_audio_cli.pipeline.options import PassesOptions, Timed
 from gemma_audio_cli.pipeline.recognizer import Recognizer
 from gemma_audio_cli.pipeline.sound_cache import SoundCache, folder
 from gemma_audio_cli.transcript import Answer, Evidence, Recording
@@ -67,8 +67,12 @@ class Passes:
         options: PassesOptions,
         decode: DecodeOptions,
         recall_seconds: float,
+        timed: Timed | None = None,
     ) -> None:
-        """`recall_seconds`: the longest stretch that is heard at once."""
+        """`recall_seconds`: the longest stretch that is heard at once. `timed`: the shape of an answer, given
+        the starts of the stretches that have notes.
+        """
+        self._timed = timed
         self._recognizer, self._questions = recognizer, questions
         self._options, self._decode, self._seconds = options, decode, recall_seconds
         self._notes: list[list[Evidence]] = [[] for _ in questions]
@@ -151,9 +155,12 @@ class Passes:
             return
         if not self._recognizer.wording.reads_notes:
             self._recognizer.notice("the demo model reads no notes: its answer of that shape means nothing")
+        options = transcriber.options
+        if self._timed is not None:
+            options = replace(options, shape=self._timed([note.start for note in found]))
         shown = False
         try:
-            for item in Reducer(transcriber.engine, transcriber.options).answer(question, found, self._parts):
+            for item in Reducer(transcriber.engine, options).answer(question, found, self._parts):
                 shown = True
                 yield _event(recording, question, item)
             return
@@ -161,7 +168,7 @@ class Passes:
             # What a person has seen of an answer cannot be taken back.
             if shown or transcriber.replace_engine(error) is None:
                 raise
-        for item in Reducer(transcriber.engine, transcriber.options).answer(question, found, self._parts):
+        for item in Reducer(transcriber.engine, options).answer(question, found, self._parts):
             yield _event(recording, question, item)
 
     def _hearing(self) -> Hearing:

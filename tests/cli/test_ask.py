@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "gemma_audio_cli" / "demo" / "sample.wav"
@@ -56,6 +57,14 @@ def test_objects_for_programs(cli, tmp_path):
         "model": "", "answers": 2,
     }  # fmt: skip
     assert (events[3]["answers"], "missing.wav" in events[3]["error"]) == (0, True)
+
+
+def test_too_little_sound_has_no_answer_of_a_shape(cli, tmp_path):
+    samples, rate = soundfile.read(SAMPLE)
+    soundfile.write(tmp_path / "a.wav", samples[8000:8100], rate)
+    done = asked(cli, "--jsonl", "--schema", '{"type": "integer"}', FIRST, "a.wav")
+    answer, _ = [json.loads(line) for line in done.out.splitlines()]
+    assert (done.code, answer["answer"], answer["fits"], answer["value"]) == (0, "", False, None)
 
 
 def test_together_is_one_prompt_with_the_names_in_it(cli, tmp_path, monkeypatch):
