@@ -314,7 +314,7 @@ def test_a_reader_that_goes_away_is_the_quiet_end(not_covered, environment, tmp_
 @pytest.mark.slow
 def test_planted_words_are_found_as_well_as_alone(asked, speech, tmp_path):
     path = tmp_path / "planted.flac"
-    spoken = bench.build(path, 10.0, 20.0, speech)
+    spoken = bench.build(path, 6.0, 13.0, speech)
     answer, _ = objects(asked("-q", "--jsonl", "--evidence", bench.QUESTION, path))
     recall, precision = bench.scores(spoken, answer["evidence"])
     alone, exact = bench.alone(spoken, bench.QUESTION)
@@ -322,7 +322,5 @@ def test_planted_words_are_found_as_well_as_alone(asked, speech, tmp_path):
     assert recall >= alone - 4  # one of 25 or more
     assert precision >= exact - 4
     assert min(recall, precision) > 90
-    for slots in (1, 8):
-        options = AskOptions(decode=DecodeOptions(slots=slots), passes=PassesOptions(cache=False))
-        one_by_one = ask(bench.QUESTION, path, options, model="demo")
-        assert one_by_one.text == answer["answer"]
+    options = AskOptions(decode=DecodeOptions(slots=1), passes=PassesOptions(cache=False))
+    assert ask(bench.QUESTION, path, options, model="demo").text == answer["answer"]  # one by one
