@@ -152,6 +152,26 @@ void test_case(ga::AttendCache attend, const char * name, const Case & c, std::v
     }
 }
 
+// A query that is no number gives none; the rows beside it do not change.
+void test_what_is_no_number(ga::AttendCache attend, const char * name) {
+    const Case c = {GGML_TYPE_F16, 32, 2, 1, 3, 40, 0};
+    const Cache k(c), v(c);
+    std::vector<float> q = normal((size_t)(c.n * c.n_head * c.head_dim)), clean(q.size()), found(q.size());
+    const ga::CacheAttention args = args_of(c, k, v, q, clean);
+    attend(args, 0, ga::attention_units(args));
+    const int64_t row = c.n_head * c.head_dim, bad = 7;
+    for (const float value : {NAN, INFINITY}) {
+        q[(size_t)(bad * row + 5)] = value;
+        const ga::CacheAttention again = args_of(c, k, v, q, found);
+        attend(again, 0, ga::attention_units(again));
+        for (int64_t i = 0; i < (int64_t)q.size(); i++) {
+            const bool of_it = i / row == bad && i % row < c.head_dim;
+            CHECK(of_it ? std::isnan(found[(size_t)i]) : found[(size_t)i] == clean[(size_t)i], "%s: %g became %g", name,
+                  value, found[(size_t)i]);
+        }
+    }
+}
+
 const std::vector<Case> cases = {
     {GGML_TYPE_F16, 256, 8, 1, 0, 50, 0}, {GGML_TYPE_F16, 256, 8, 1, 700, 37, 512},
     {GGML_TYPE_F16, 512, 8, 1, 90, 9, 0}, {GGML_TYPE_F16, 256, 8, 2, 33, 70, 40},
@@ -179,6 +199,9 @@ int main() {
               c.name().c_str());
     }
     for (const auto & one : classes) {
+        if (one.present) {
+            test_what_is_no_number(one.attend, one.name);
+        }
         std::printf("%s: %s\n", one.present ? "tested" : "not tested, for want of a processor", one.name);
     }
 #endif

@@ -57,10 +57,12 @@ def test_every_class_gives_the_same_logits(text: Path) -> None:
     assert str(portable["products"]).startswith("portable: q4_0 q8_0")
     present = [name for name in CLASSES if str(in_class(name, text)["products"]).startswith(f"{name}: ")]
     assert not present or cpu_products().startswith(f"{present[0]}: ")
-    results = [in_class(name, text) for name in present]
-    for found in results:
+    results = {name: in_class(name, text) for name in present}
+    for name, found in results.items():
         assert "left out" not in str(found["products"])
-        assert np.array_equal(found["logits"], results[0]["logits"])
+        # With BF16 dot products, AVX-512 rounds rows that meet a BF16 matrix.
+        if name != "avx512" or "avx512_bf16" not in cpu_flags():
+            assert np.array_equal(found["logits"], results[present[-1]]["logits"])
         # The portable class's attention is ggml's: sums in another order, and other values rounded to 8 bits.
         assert checks.cosines(found["logits"], portable["logits"]).min() >= checks.QUANTISED_COSINE
     ggml = in_class("ggml", text)
@@ -100,6 +102,6 @@ def test_a_class_below_avx512_keeps_the_encoder_from_it_too(tmp_path: Path) -> N
         subprocess.run([sys.executable, "-c", ENCODER, *pair, target], env=environment, check=True)
         found[name] = np.load(target)
     assert np.array_equal(found[""], found["avx512"])
-    rounds = "avx512_bf16" in cpu_flags()
-    assert np.array_equal(found["avx2"], found["avx512"]) != rounds
+    if "avx512_bf16" not in cpu_flags():  # where it is there, its speed decides whether it is used
+        assert np.array_equal(found["avx2"], found["avx512"])
     assert checks.cosines(found["avx2"], found["avx512"]).min() >= 0.999

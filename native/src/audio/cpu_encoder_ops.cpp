@@ -8,9 +8,7 @@ namespace ga {
 
 namespace {
 
-constexpr int64_t kRowsPerUnit = 16;    // of the steps between products
-constexpr int64_t kOutputsPerUnit = 64; // of a product
-constexpr int64_t kLine = 32;           // BF16 values in a cache line
+constexpr int64_t kRowsPerUnit = 16; // of the steps between products
 
 // Row t of a clip, counted from its first new one: negative ones are the last of its n_past carried rows.
 struct RowsOf {
@@ -26,12 +24,6 @@ struct RowsOf {
     const float * operator()(int64_t t) const { return t < 0 ? past + (n_past + t) * width : now + t * width; }
 };
 
-// F32, F16 or BF16 in plain memory.
-bool multiplied_by_kernels(const ggml_tensor * weight) {
-    const bool type = weight->type == GGML_TYPE_F32 || weight->type == GGML_TYPE_F16 || weight->type == GGML_TYPE_BF16;
-    return type && weight->buffer && ggml_backend_buffer_is_host(weight->buffer);
-}
-
 } // namespace
 
 const RowRun & CpuEncoderOps::run_of(int64_t row, int64_t & index) const {
@@ -43,58 +35,16 @@ const RowRun & CpuEncoderOps::run_of(int64_t row, int64_t & index) const {
 }
 
 ggml_tensor * CpuEncoderOps::multiply(ggml_tensor * weight, ggml_tensor * x, const AfterProduct & after) {
-    if (!multiplied_by_kernels(weight)) {
+    if (!FloatOps::takes(weight)) {
         return EncoderOps::multiply(weight, x, after);
     }
     MatmulArgs args;
-    args.type = weight->type;
-    args.n_in = weight->ne[0];
-    args.n_out = weight->ne[1];
-    args.x.n = ggml_nrows(x);
-    args.x.stride = x->ne[0];
     args.min = after.min;
     args.max = after.max;
     args.silu = after.silu;
     args.silu_min = after.silu_min;
     args.silu_max = after.silu_max;
-    const bool bf16 = weight->type == GGML_TYPE_BF16 && kernels_.matmul_bf16;
-    const auto matmul = bf16 ? kernels_.matmul_bf16 : kernels_.matmul;
-    const int panel = bf16 ? kernels_.panel_bf16 : kernels_.panel;
-    if (bf16) {
-        x = rounded(x);
-        args.x.stride = x->ne[0];
-    }
-    return nodes_.node(GGML_TYPE_F32, args.n_out, args.x.n, 1, {weight, x, after.bias},
-                       (args.n_out + panel - 1) / panel, kOutputsPerUnit / panel,
-                       [args, matmul, bf16, weight, x, bias = after.bias](ggml_tensor * out, int64_t first, int64_t n) {
-                           MatmulArgs mine = args;
-                           mine.weight[0] = weight->data;
-                           if (bf16) {
-                               mine.x_bf16 = x->data;
-                           } else {
-                               mine.x.data = floats(x);
-                           }
-                           mine.bias = floats(bias);
-                           mine.out = floats(out);
-                           matmul(mine, first, n);
-                       });
-}
-
-ggml_tensor * CpuEncoderOps::rounded(ggml_tensor * x) {
-    if (rounded_of_ != x) {
-        // An odd number of cache lines: with an even one, rows read side by side would share few places in the cache.
-        const int64_t width = x->ne[0], stride = ((width + kLine - 1) / kLine | 1) * kLine;
-        rounded_of_ = x;
-        rounded_ = nodes_.node(GGML_TYPE_BF16, stride, ggml_nrows(x), 1, {x}, ggml_nrows(x), kRowsPerUnit,
-                               [this, x, width, stride](ggml_tensor * out, int64_t first, int64_t n) {
-                                   for (int64_t row = first; row < first + n; row++) {
-                                       uint16_t * to = static_cast<uint16_t *>(out->data) + row * stride;
-                                       kernels_.round_bf16(floats(x) + row * width, width, to);
-                                       std::fill(to + width, to + stride, uint16_t(0));
-                                   }
-                               });
-    }
-    return rounded_;
+    return floats_.multiply(weight, x, args, after.bias);
 }
 
 ggml_tensor * CpuEncoderOps::rms_norm(ggml_tensor * x, ggml_tensor * weight, float min, float max) {

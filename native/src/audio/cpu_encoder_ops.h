@@ -4,6 +4,7 @@
 
 #include "audio/encoder_ops.h"
 #include "cpu/audio_kernels.h"
+#include "cpu/float_ops.h"
 
 #include <vector>
 
@@ -13,7 +14,8 @@ class CpuEncoderOps final : public EncoderOps {
   public:
     CpuEncoderOps(const AudioModel & model, GraphRunner & runner, const AudioKernels & kernels,
                   const std::vector<EncoderPart> & parts, const EncoderLayout & layout)
-        : EncoderOps(model, runner), kernels_(kernels), parts_(parts), layout_(layout), runs_(row_runs(parts)) {}
+        : EncoderOps(model, runner), kernels_(kernels), parts_(parts), layout_(layout), runs_(row_runs(parts)),
+          floats_(nodes_, kernels) {}
 
     ggml_tensor * subsample() override;
     ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x, const AfterProduct & after) override;
@@ -31,16 +33,13 @@ class CpuEncoderOps final : public EncoderOps {
     ggml_tensor * conv0(FrameRows frames);
     // Second convolution, LayerNorm, ReLU: [c1, n_mel / 4, slots]
     ggml_tensor * conv1(ggml_tensor * x);
-    // Rows in BF16, zeros behind them up to a whole vector; the last one made is kept for products that share x.
-    ggml_tensor * rounded(ggml_tensor * x);
     const RowRun & run_of(int64_t row, int64_t & index) const;
 
     const AudioKernels & kernels_;
     const std::vector<EncoderPart> & parts_;
     const EncoderLayout & layout_;
     std::vector<RowRun> runs_;
-    ggml_tensor * rounded_of_ = nullptr;
-    ggml_tensor * rounded_ = nullptr;
+    FloatOps floats_;
 };
 
 } // namespace ga

@@ -114,7 +114,8 @@ inline void weigh(AttentionScratch & s, int panel, int64_t first_key, Vec * keep
         Vec total = set1(0.0f);
         for (int key = 0; key < kKeys; key++) {
             const Vec pos = set1(static_cast<float>(first_key + key));
-            const Vec e = vexp(sub(load(s.weights[key] + at), largest));
+            const Vec logit = load(s.weights[key] + at);
+            const Vec e = add(vexp(sub(logit, largest)), sub(logit, logit)); // a logit that is no number shows
             const Vec weight = where_between(first, pos, last, e, set1(0.0f));
             store(s.weights[key] + at, weight);
             total = add(total, weight);

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace ga {
 
@@ -40,9 +41,9 @@ struct MatmulArgs {
     const void * x_bf16 = nullptr; // of matmul_bf16, instead of x.data; rows of an even stride, zeros beyond n_in
     float * out = nullptr;         // [x.n][n_out]
     const float * bias = nullptr;
-    float min = 0.0f, max = 0.0f; // infinite: no clamp
+    float min = -std::numeric_limits<float>::infinity(), max = std::numeric_limits<float>::infinity();
     bool silu = false;
-    float silu_min = 0.0f, silu_max = 0.0f;
+    float silu_min = -std::numeric_limits<float>::infinity(), silu_max = std::numeric_limits<float>::infinity();
 };
 
 // A row of queries with the (up to 12) keys and values it sees.

@@ -20,6 +20,7 @@ inline Vec vsigmoid(Vec x) {
     return div(set1(1.0f), add(set1(1.0f), vexp(sub(set1(0.0f), x))));
 }
 
+// What is no number stays none: of two values where one is none, the processor takes the second.
 inline Vec clamp(Vec x, Vec min, Vec max) {
-    return vmin(vmax(x, min), max);
+    return vmin(max, vmax(min, x));
 }

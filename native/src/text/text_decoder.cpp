@@ -39,7 +39,10 @@ ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wante
 }
 
 ggml_tensor * TextDecoder::multiply(ggml_tensor * weight, ggml_tensor * x) {
-    return for_quant_ops(weight) ? quants_->multiply(weight, x) : runner_.multiply(weight, x);
+    if (for_quant_ops(weight)) {
+        return quants_->multiply(weight, x);
+    }
+    return floats_ && FloatOps::takes(weight) ? floats_->multiply(weight, x) : runner_.multiply(weight, x);
 }
 
 // Is a layer (n_layer: the output matrix) computed by the CPU? One that lies there is copied to the device for many rows.
@@ -191,6 +194,9 @@ void TextDecoder::build(const std::vector<Span> & spans, Wanted wanted) {
     ggml_context * ctx = runner_.begin();
     nodes_.emplace(ctx);
     quants_.emplace(*nodes_);
+    if (const AudioKernels * kernels = backend_.is_cpu() ? audio_kernels() : nullptr) {
+        floats_.emplace(*nodes_, *kernels);
+    }
     int n_rows = 0, n_wanted = 0;
     for (const Span & span : spans) {
         n_rows += span.n;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "cpu/attention.h"
+#include "cpu/float_ops.h"
 #include "cpu/quant_ops.h"
 #include "text/kv_cache.h"
 
@@ -134,6 +135,7 @@ class TextDecoder {
     size_t n_built_ = 0;
     std::optional<WorkNodes> nodes_; // of the present graph
     std::optional<QuantOps> quants_;
+    std::optional<FloatOps> floats_; // where there are kernels, and no device but the CPU
 };
 
 } // namespace ga

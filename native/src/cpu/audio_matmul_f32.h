@@ -1,25 +1,15 @@
-// Products in f32 for AVX2; see audio_kernels.h. Weights are widened as they are read.
-#include "cpu/audio_matmul.h"
-
-#include "cpu/cpu_target.h"
-
-#if GA_X86
-
-GA_TARGET_BEGIN("avx2,fma,f16c")
-
-namespace ga {
-namespace {
-
-#include "cpu/simd_256.h"
+// Products in f32; see audio_kernels.h. Weights are widened as they are read. A source file includes this once, within its own
+// namespace and within GA_TARGET_BEGIN ... GA_TARGET_END, after simd_256.h or simd_512.h.
 
 #include "cpu/audio_finish.h"
 #include "cpu/tile_rows.h"
 
-constexpr int kTileRows = 6;       // 12 of 16 registers hold the tile
-constexpr int kPanel = 2 * kLanes; // outputs of a register tile
-constexpr int kDepth = 512;        // inputs of a packed panel: 32 KiB
-constexpr int kMaxPanels = 4;      // panels packed together, 128 KiB of the second-level cache
-constexpr int kBlockRows = 24;     // tokens that stay in the second-level cache while all packed panels pass over them
+constexpr int kTileRows = 3 * kLanes / 4; // 12 of 16 registers hold the tile, or 24 of 32
+constexpr int kPanel = 2 * kLanes;        // outputs of a register tile
+constexpr int kDepth = 512;               // inputs of a packed panel: 32 or 64 KiB
+constexpr int kMaxPanels = 32 / kLanes;   // panels packed together, 128 KiB of the second-level cache
+constexpr int kBlockRows =
+    4 * kTileRows; // tokens that stay in the second-level cache while all packed panels pass over them
 
 // ---- reading weights --------------------------------------------------------------------------------------------
 
@@ -257,9 +247,7 @@ template <typename Read> void matmul_as(const MatmulArgs & args, int64_t first_p
     }
 }
 
-} // namespace
-
-void matmul_avx2(const MatmulArgs & args, int64_t first_panel, int64_t n_panels) {
+void matmul(const MatmulArgs & args, int64_t first_panel, int64_t n_panels) {
     if (args.type == GGML_TYPE_BF16) {
         matmul_as<ReadBf16>(args, first_panel, n_panels);
     } else if (args.type == GGML_TYPE_F16) {
@@ -268,9 +256,3 @@ void matmul_avx2(const MatmulArgs & args, int64_t first_panel, int64_t n_panels)
         matmul_as<ReadF32>(args, first_panel, n_panels);
     }
 }
-
-} // namespace ga
-
-GA_TARGET_END
-
-#endif
