@@ -38,6 +38,16 @@ ggml_tensor * TextDecoder::embed_ple(const std::vector<Span> & spans, bool wante
     return ggml_scale(ctx, ggml_add(ctx, projected, rows), 1.0f / std::sqrt(2.0f));
 }
 
+// Nodes of our own, for a graph that was just begun. They run once: a graph that is kept has ggml's products of floats.
+void TextDecoder::begin_nodes() {
+    nodes_.emplace(runner_.ctx());
+    quants_.emplace(*nodes_);
+    floats_.reset();
+    if (const AudioKernels * kernels = backend_.is_cpu() && !keeps_graphs_ ? audio_kernels() : nullptr) {
+        floats_.emplace(*nodes_, *kernels);
+    }
+}
+
 ggml_tensor * TextDecoder::multiply(ggml_tensor * weight, ggml_tensor * x) {
     if (for_quant_ops(weight)) {
         return quants_->multiply(weight, x);
@@ -192,11 +202,7 @@ void TextDecoder::switch_ple(Rows & rows, const std::vector<Span> & spans, bool 
 void TextDecoder::build(const std::vector<Span> & spans, Wanted wanted) {
     n_built_++;
     ggml_context * ctx = runner_.begin();
-    nodes_.emplace(ctx);
-    quants_.emplace(*nodes_);
-    if (const AudioKernels * kernels = backend_.is_cpu() ? audio_kernels() : nullptr) {
-        floats_.emplace(*nodes_, *kernels);
-    }
+    begin_nodes();
     int n_rows = 0, n_wanted = 0;
     for (const Span & span : spans) {
         n_rows += span.n;

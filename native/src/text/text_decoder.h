@@ -106,6 +106,7 @@ class TextDecoder {
     ggml_tensor * embed(const std::vector<Span> & spans, int n_rows);
     ggml_tensor * embed_ple(const std::vector<Span> & spans, bool wanted_only, ggml_tensor * x, int n_rows,
                             ggml_tensor * proj, int first_layer, int n_layers);
+    void begin_nodes();
     ggml_tensor * multiply(ggml_tensor * weight, ggml_tensor * x);
     bool runs_on_cpu(int il, int n_rows) const;
     ggml_tensor * norm(ggml_tensor * x, ggml_tensor * weight);

@@ -7,8 +7,7 @@ void TextDecoder::attention(const Span & span, const std::vector<int> & layers, 
                             float * out) {
     kept_.clear(); // this graph takes the place of a kept one
     ggml_context * ctx = runner_.begin();
-    nodes_.emplace(ctx);
-    quants_.emplace(*nodes_);
+    begin_nodes();
     const std::vector<Span> spans = {span};
     Rows rows = make_rows(spans, false);
     ggml_tensor * embeddings = embed(spans, span.n);
