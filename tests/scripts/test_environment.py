@@ -104,7 +104,7 @@ def test_a_record_of_before_processors_were_kept_is_no_proof(folder):
 def test_a_wrong_product_is_no_proof():
     """The real proof, with sums that were tampered with."""
     code = "import sys, prove_ggml as p; real = p.product\n"
-    code += "p.product = lambda *a: None if (y := real(*a)) is None else y[:, ::-1]\nsys.exit(p.main())"
+    code += "p.product = lambda *a: None if (y := real(*a)) is None else y[:, ::-1]\nsys.exit(p.main([]))"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
