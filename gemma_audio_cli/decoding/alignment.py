@@ -24,6 +24,10 @@ TOKEN_SECONDS = 0.04
 """Sound of one audio token, in all Gemma 4 models."""
 _FRAME = SAMPLE_RATE // 100
 """Samples over which loudness is measured: 10 ms."""
+_NEAR = 0.16
+"""Seconds: a pause that is further from where a word ends by the heads' word is another one."""
+_LEAST_WORD = 0.12
+"""Seconds: a pause so shortly before the end of the next word is inside of it."""
 _SHORTEST = 0.02
 """Seconds a word lasts, at least."""
 
@@ -148,8 +152,8 @@ def _boundary(
     """Where a word ends and the next one starts. The word itself starts at `start`, its end was found to be
     about `end`, that of the next one about `following`; None: it is the last.
     """
-    low = max(end - 0.15, start + _SHORTEST)
-    high = end + 0.4 if following is None else min(end + 0.4, following - TOKEN_SECONDS)
+    low = max(end - _NEAR, start + _SHORTEST)
+    high = end + _NEAR if following is None else min(end + _NEAR, following - _LEAST_WORD)
     near = [pause for pause in pauses if pause.start < high and pause.end > low]
     if near:
         pause = min(near, key=lambda pause: max(pause.start - end, end - pause.end, 0.0))
