@@ -142,6 +142,11 @@ class Conversation:
             self._decoder.session.close()
         self._decoder, self._labels, self._held = None, [], []
 
+    def move(self, engine: Engine) -> None:
+        """Go on with another engine of the same model. The turns stay, the sound has to be heard again."""
+        self.unhear()
+        self._engine = engine
+
     def close(self) -> None:
         """Forget everything."""
         self.unhear()

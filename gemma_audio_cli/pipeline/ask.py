@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 
 from gemma_audio_cli.audio.read.source import Source, open_source
 from gemma_audio_cli.audio.segment.windows import Window
@@ -25,6 +26,7 @@ from gemma_audio_cli.pipeline.events import (
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.passes import Heard, Passes, Windows
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.talking import answered
 from gemma_audio_cli.pipeline.whole import WholeRecording
 from gemma_audio_cli.transcript import Answer, Recording
 
@@ -151,20 +153,28 @@ class _Asking:
         several = len(self._recordings) > 1
         starts: list[float] = []
 
+        remembered: list[tuple[str, Window]] = []  # for another engine, should the device fail
+
         def labelled() -> Iterator[tuple[str, Window]]:
             for item, heard in found:
                 for window in heard:
                     starts.append(window.start)
-                    yield f"{item.shown} {by_time(window)}" if several else by_time(window), window
+                    label = f"{item.shown} {by_time(window)}" if several else by_time(window)
+                    remembered.append((label, window))
+                    yield remembered[-1]
 
-        talk = transcriber.conversation()
-        try:
-            talk.hear(labelled())
+        rest = labelled()
+
+        def hear() -> None:
+            talk.hear(chain(list(remembered), rest))
             shape = self._options.timed(starts) if self._options.timed is not None else None
             if shape is not None:
                 talk.shape(shape)
+
+        talk = transcriber.conversation()
+        try:
             for question in self._questions:
-                yield from _asked(recording, question, talk.ask(question))
+                yield from _asked(recording, question, answered(transcriber, talk, hear, question))
         finally:
             talk.close()
 

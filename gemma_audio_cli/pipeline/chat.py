@@ -12,9 +12,11 @@ from dataclasses import replace
 from gemma_audio_cli.audio.read.source import display_name, open_source
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding.conversation import Conversation, by_time
-from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.decoding.transcriber import Transcriber
+from gemma_audio_cli.errors import DEVICE_FAILURES, UsageError
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.talking import answered
 from gemma_audio_cli.pipeline.whole import WholeRecording
 from gemma_audio_cli.transcript import Answer
 
@@ -31,6 +33,7 @@ class Chat:
         self._recognizer, self._options = recognizer, options or AskOptions()
         self.recordings = list(recordings)
         """As they were given, in the order in which they are heard."""
+        self._transcriber: Transcriber | None = None
         self._talk: Conversation | None = None
         self._tries = 0  # at the last question
         self.said: list[tuple[str, Answer]] = []
@@ -61,8 +64,17 @@ class Chat:
         if self._talk is None:
             longest = self._options.cut.windows(self._recognizer.longest_window).max_seconds
             decode = replace(self._options.decode, max_seconds=longest)
-            self._talk = self._recognizer.transcriber(decode).conversation(remember=True)
-        if not self._talk.hear(labelled):
+            self._transcriber = self._recognizer.transcriber(decode)
+            self._talk = self._transcriber.conversation(remember=True)
+        assert self._transcriber is not None
+        try:
+            something = self._talk.hear(labelled)
+        except DEVICE_FAILURES as error:
+            if self._transcriber.replace_engine(error) is None:
+                raise
+            self._talk.move(self._transcriber.engine)
+            something = self._talk.hear(labelled)
+        if not something:
             raise UsageError("there is too little sound to talk about")
         return seconds
 
@@ -125,7 +137,11 @@ class Chat:
     def _asked(self, question: str) -> Iterator[str | Answer]:
         self.hear()
         assert self._talk is not None
-        for item in self._talk.ask(question, temperature=_WARMER if self._tries else 0.0, seed=self._tries):
+        assert self._transcriber is not None
+        warmth = _WARMER if self._tries else 0.0
+        for item in answered(
+            self._transcriber, self._talk, self.hear, question, temperature=warmth, seed=self._tries
+        ):
             if isinstance(item, Answer):
                 self.said.append((question, item))
             yield item

@@ -15,6 +15,7 @@ from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.structs import EngineOptions
 from gemma_audio_cli.models.resolve import demo_sample
 from gemma_audio_cli.pipeline.listener import Listener
+from gemma_audio_cli.pipeline.talking import answered
 
 OPTIONS = DecodeOptions(slots=2, max_seconds=2.0)
 
@@ -89,6 +90,46 @@ def test_a_question_is_asked_again(heard, monkeypatch):
     monkeypatch.setattr(Session, "forward", Failing("forward", 1).bound())
     transcriber = Transcriber(engine(), OPTIONS, fall_back=lambda _old, _error: engine())
     assert transcriber.ask(question, iter(heard)).text == expected
+
+
+@pytest.mark.parametrize("remember", [False, True])
+@pytest.mark.parametrize(("method", "n"), [("forward", 1), ("forward", 2), ("forward", 4), ("sample", 2)])
+def test_a_conversation_goes_on(heard, monkeypatch, remember, method, n):
+    """It hears the sound again, and knows the turns before."""
+    questions = [
+        "How many digits are spoken?",
+        "Which digit is the last one?",
+        "Which digit is the first one?",
+    ]
+    rest: list[tuple[str, Window]] = []
+
+    def asked(fall_back=None) -> list[str]:
+        transcriber = Transcriber(engine(), OPTIONS, fall_back=fall_back)
+        talk = transcriber.conversation(remember=remember)
+        rest[:] = [("", window) for window in heard]
+        texts = []
+        try:
+            for question in questions:
+                said = list(answered(transcriber, talk, lambda: talk.hear(rest), question))
+                texts.append(said[-1].text)
+                assert "".join(said[:-1]).strip() == said[-1].text
+            return texts
+        finally:
+            talk.close()
+            transcriber.close()
+            transcriber.engine.close()
+
+    expected = asked()
+    assert all(expected)
+    failing = Failing(method, n)
+    monkeypatch.setattr(Session, method, failing.bound())
+
+    def fall_back(old, error):
+        old.close()
+        return engine()
+
+    assert asked(fall_back) == expected
+    assert failing.failed
 
 
 @pytest.mark.parametrize(("method", "n"), [("forward", 2), ("forward", 4), ("sample", 1), ("generate", 1)])
