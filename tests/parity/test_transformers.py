@@ -114,7 +114,8 @@ def test_logits_of_few_rows_are_the_same(live: Live) -> None:
         logits = live.logits(live.truth.embeddings, rows)
         assert np.abs(logits - live.truth.logits[-rows:]).max() <= checks.LOGIT_BOUND
         full = live.logits(live.truth.embeddings, rows, SessionOptions(512, kv_type="f32", skip_rows=False))
-        np.testing.assert_allclose(logits, full, rtol=0, atol=1e-5)
+        # Few rows and many have attention kernels of their own, which add up in another order.
+        np.testing.assert_allclose(logits, full, rtol=0, atol=5e-5)
 
 
 def test_logits_in_small_graphs_are_the_same(live: Live) -> None:

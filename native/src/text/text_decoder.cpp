@@ -131,10 +131,10 @@ ggml_tensor * TextDecoder::attend_many(const TextLayer & layer, ggml_tensor * q,
 ggml_tensor * TextDecoder::attend_few(const TextLayer & layer, ggml_tensor * q, const Part & part) {
     ggml_context * ctx = runner_.ctx();
     const int64_t q_dim = (int64_t)layer.n_head * layer.head_dim;
-    const auto [kv_start, n_kv] = part.keys[layer.sliding];
+    const Keys & seen = part.keys[layer.sliding];
     const auto window = [&](ggml_tensor * cache) { // [head_dim, n_kv, n_head_kv]
-        return ggml_view_3d(ctx, cache, cache->ne[0], n_kv, cache->ne[2], cache->nb[1], cache->nb[2],
-                            (size_t)kv_start * cache->nb[1]);
+        return ggml_view_3d(ctx, cache, cache->ne[0], seen.n, cache->ne[2], cache->nb[1], cache->nb[2],
+                            (size_t)seen.start * cache->nb[1]);
     };
     ggml_tensor * part_q =
         ggml_view_3d(ctx, q, layer.head_dim, layer.n_head, part.n, q->nb[1], q->nb[2], (size_t)part.row * q->nb[2]);
