@@ -51,12 +51,16 @@ def choose(
         raise failure
 
 
+_LOUDEST = 1e12
+"""Samples beyond this are damage: filters would overflow. Whole numbers of 32 bits, not scaled, are below."""
+
+
 def finite(blocks: Iterator[Floats], rate: int, name: str, notice: Notice) -> Iterator[Floats]:
     """The blocks with silence for what is no number. Raises AudioError if nothing was one."""
     frames = bad = 0
     first_bad = 0.0
     for block in blocks:
-        wrong = ~np.isfinite(block)
+        wrong = ~(np.abs(block) < _LOUDEST)  # also where it is no number
         rows = wrong.any(axis=1)
         if rows.any():
             if not bad:
@@ -68,11 +72,13 @@ def finite(blocks: Iterator[Floats], rate: int, name: str, notice: Notice) -> It
     if not frames:
         raise AudioError(f"{name}: no audio in it (0 samples); record or export it again")
     if bad == frames:
-        raise AudioError(f"{name}: no sample is a number (all NaN or infinite); export it again")
+        raise AudioError(
+            f"{name}: no sample is a number (all NaN or infinite, or beyond 1e12); export it again"
+        )
     if bad:
         notice(
-            f"{name}: {bad} samples are NaN or infinite, the first at {first_bad:.2f} s; read as silence; "
-            "export it again to be sure"
+            f"{name}: {bad} samples are NaN or infinite, or beyond 1e12, the first at {first_bad:.2f} s; "
+            "read as silence; export it again to be sure"
         )
 
 

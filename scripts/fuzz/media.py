@@ -52,6 +52,7 @@ MADE = [
     ("amr", "libopencore_amrnb", "amr", 8_000, "mono"), ("flv", "aac", "flv", 44_100, "mono"),
     ("caf", "pcm_s16be", "caf", 16_000, "stereo"), ("au", "pcm_mulaw", "au", 8_000, "mono"),
     ("wv", "wavpack", "wv", 16_000, "stereo"), ("tta", "tta", "tta", 16_000, "mono"),
+    ("m4a", "aac", "mp4", 48_000, "7.1"), ("opus", "libopus", "ogg", 48_000, "7.1"),
     ("mpg", "mp2", "mpeg", 48_000, "stereo"), ("w64", "pcm_s16le", "w64", 16_000, "mono"),
 ]  # fmt: skip
 

@@ -59,13 +59,13 @@ def encode(
     skip: tuple[float, float] | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """`data` float [n], [n, 2] or [n, 6] as a file; with `video` seconds of picture; sound begins `late`
-    seconds in.
+    """`data` float [n], [n, 2], [n, 6] or [n, 8] as a file; with `video` seconds of picture; sound begins
+    `late` seconds in.
 
     `skip`: (from, to) seconds at which a pause of the recorder is left in the time stamps.
     """
     data = data.reshape(len(data), -1)
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}[data.shape[1]]
+    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[data.shape[1]]
     with av.open(str(path), "w", format=form, options=options or {}) as out:
         picture = out.add_stream("mpeg4", rate=5) if video else None
         if picture is not None:

@@ -180,6 +180,20 @@ def test_channels(tmp_path, pipe, make_file, suffix):
     assert "no channel 3: it has 2 channels" in failure(path, channel=3)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("m4a", "aac"), ("mka", "flac"), ("mka", "libopus")])
+def test_eight_channels_are_heard_each(tmp_path, make_file, suffix, codec):
+    """Of decoders that give each channel a plane of its own, eight planes have no end mark."""
+    t = np.arange(48_000) / 48_000
+    tones = 0.3 * np.sin(2 * np.pi * t[:, None] * (200 + 100 * np.arange(8)))
+    tones[:, 3] = 0.3 * np.sin(2 * np.pi * 60 * t)  # of deep sounds only
+    path = make_file(tmp_path / f"film.{suffix}", codec, tones, 48_000)
+    split = read(path, split_channels=True)
+    assert split.shape[1] == 8
+    found = [int(np.abs(np.fft.rfft(split[2000:14_000, c], 16_000)).argmax()) for c in range(8)]
+    assert sorted(found) == pytest.approx([60, 200, 300, 400, 600, 700, 800, 900], abs=6)
+    assert len(read(path)) == len(split)
+
+
 def test_split_channels_are_resampled_each_on_its_own(tmp_path, make_chirp):
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([make_chirp(1.0, 44_100), -make_chirp(1.0, 44_100)], axis=1), 44_100)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.packet import Packet
 
+_PLANES = 8
+"""PyAV reads planes until there is a null pointer, which eight channels and more do not end in: it then reads
+what is behind them. Channels that take turns in one plane are read right.
+"""
 _SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2.0**31, "flt": 1.0, "dbl": 1.0}
 _OPTIONS = {
     "protocol_whitelist": "none",
@@ -299,13 +303,14 @@ class ContainerReader:
             self._shape = shape
             names = tuple(channel.name for channel in frame.layout.channels)
             self.layout = () if "NONE" in names else names
-        if shape[1:] == self._shape[1:] and frame.format.name.rstrip("p") in _SCALE:
+        is_safe = not frame.format.is_planar or frame.layout.nb_channels < _PLANES
+        if shape[1:] == self._shape[1:] and frame.format.name.rstrip("p") in _SCALE and is_safe:
             yield _array(frame)
             return
         # A stream put together from others may change on the way.
         for _ in range(2):
             self._resampler = self._resampler or av.AudioResampler(
-                format="fltp", layout=self._shape[2], rate=self._shape[1]
+                format="flt", layout=self._shape[2], rate=self._shape[1]
             )
             try:
                 changed = self._resampler.resample(frame)
