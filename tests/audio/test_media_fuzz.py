@@ -48,7 +48,7 @@ def test_the_fuzzer_sees_what_it_is_for(media, monkeypatch):
     for harm, word in (
         (lambda path, options: os.kill(os.getpid(), 11), "SIGSEGV"),
         (lambda path, options: os.write(2, b"chatter") and None, "chatter"),
-        (lambda path, options: len(b"x" * (500 << 20)) and None, "memory"),
+        (lambda path, options: len(b"x" * (media.MOST_MEMORY + (100 << 20))) and None, "memory"),
         (lambda path, options: "wrong", "wrong"),
     ):
         monkeypatch.setattr(media, "read", harm)
