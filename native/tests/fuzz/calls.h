@@ -180,7 +180,7 @@ class Calls {
         case 14: {
             char bytes[16];
             size_t n = 0;
-            const int32_t token = number(250) * 3;
+            const auto token = (int32_t)((uint32_t)number(250) * 3u); // any number, wrapped around
             ga_token_bytes(engine_, token, in_.take<uint8_t>() % 2, bytes, in_.below(sizeof(bytes) + 1), &n);
             ga_token_is_end(engine_, token);
             ga_token_is_control(engine_, token);
