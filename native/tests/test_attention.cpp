@@ -3,28 +3,17 @@
 #include "cpu/attention_classes.h"
 #include "cpu/cpu_class.h"
 #include "cpu/cpu_target.h"
+#include "random_values.h"
 #include "testing.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
 namespace {
-
-std::mt19937 random_source(7);
-
-std::vector<float> normal(size_t n, float scale = 1.0f) {
-    std::normal_distribution<float> distribution(0.0f, scale);
-    std::vector<float> values(n);
-    for (float & value : values) {
-        value = distribution(random_source);
-    }
-    return values;
-}
 
 struct Case {
     ggml_type type;

@@ -1,26 +1,15 @@
 // Products and row functions of our own against sums in double: BF16, soft-cap, GELU. Quantised ones: test_quants.cpp.
 #include "core/backend.h"
 #include "cpu/audio_kernels.h"
+#include "random_values.h"
 #include "testing.h"
 #include "text/text_ops.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 
 namespace {
-
-std::mt19937 random_source(7);
-
-std::vector<float> normal(size_t n, float scale = 1.0f) {
-    std::normal_distribution<float> distribution(0.0f, scale);
-    std::vector<float> values(n);
-    for (float & value : values) {
-        value = distribution(random_source);
-    }
-    return values;
-}
 
 // ---- BF16 ----------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 #include "cpu/quant_layout.h"
 #include "cpu/quant_products.h"
 #include "cpu/quant_proof.h"
+#include "random_values.h"
 #include "testing.h"
 #include "vnni_stand_in.h"
 
@@ -12,20 +13,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 
 namespace {
-
-std::mt19937 random_source(7);
-
-std::vector<float> normal(size_t n, float scale = 1.0f) {
-    std::normal_distribution<float> distribution(0.0f, scale);
-    std::vector<float> values(n);
-    for (float & value : values) {
-        value = distribution(random_source);
-    }
-    return values;
-}
 
 // The AVX-VNNI class once more with a stand-in for its dot product, so that every machine with AVX2 tests what surrounds it.
 std::vector<const ga::QuantClass *> classes() {

@@ -33,15 +33,8 @@ namespace ga {
 
 inline const QuantClass & quant_vnni_stand_in() {
     static const QuantClass stand_in = {"vnni-stand-in",
-                                        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"),
-                                        nullptr,
-                                        {{GGML_TYPE_Q4_0, multiply<GGML_TYPE_Q4_0>},
-                                         {GGML_TYPE_Q8_0, multiply<GGML_TYPE_Q8_0>},
-                                         {GGML_TYPE_Q4_K, multiply<GGML_TYPE_Q4_K>},
-                                         {GGML_TYPE_Q5_K, multiply<GGML_TYPE_Q5_K>},
-                                         {GGML_TYPE_Q6_K, multiply<GGML_TYPE_Q6_K>},
-                                         {GGML_TYPE_IQ4_NL, multiply<GGML_TYPE_IQ4_NL>},
-                                         {GGML_TYPE_IQ4_XS, multiply<GGML_TYPE_IQ4_XS>}}};
+                                        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), nullptr,
+                                        GA_QUANT_KERNELS(multiply)};
     return stand_in;
 }
 

@@ -229,14 +229,7 @@ const QuantClass & quant_avx2() {
     static const QuantClass avx2 = {"avx2",
                                     __builtin_cpu_supports("avx2") &&
                                         __builtin_cpu_supports("fma"), // all of them have F16C
-                                    quantise,
-                                    {{GGML_TYPE_Q4_0, multiply_packed<GGML_TYPE_Q4_0>},
-                                     {GGML_TYPE_Q8_0, multiply_packed<GGML_TYPE_Q8_0>},
-                                     {GGML_TYPE_Q4_K, multiply_packed<GGML_TYPE_Q4_K>},
-                                     {GGML_TYPE_Q5_K, multiply_packed<GGML_TYPE_Q5_K>},
-                                     {GGML_TYPE_Q6_K, multiply_packed<GGML_TYPE_Q6_K>},
-                                     {GGML_TYPE_IQ4_NL, multiply_packed<GGML_TYPE_IQ4_NL>},
-                                     {GGML_TYPE_IQ4_XS, multiply_packed<GGML_TYPE_IQ4_XS>}}};
+                                    quantise, GA_QUANT_KERNELS(multiply_packed)};
     return avx2;
 }
 

@@ -35,13 +35,7 @@ const QuantClass & quant_avx512() {
                                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                                           __builtin_cpu_supports("avx2"),
                                       nullptr, // AVX2's does as well
-                                      {{GGML_TYPE_Q4_0, multiply<GGML_TYPE_Q4_0>},
-                                       {GGML_TYPE_Q8_0, multiply<GGML_TYPE_Q8_0>},
-                                       {GGML_TYPE_Q4_K, multiply<GGML_TYPE_Q4_K>},
-                                       {GGML_TYPE_Q5_K, multiply<GGML_TYPE_Q5_K>},
-                                       {GGML_TYPE_Q6_K, multiply<GGML_TYPE_Q6_K>},
-                                       {GGML_TYPE_IQ4_NL, multiply<GGML_TYPE_IQ4_NL>},
-                                       {GGML_TYPE_IQ4_XS, multiply<GGML_TYPE_IQ4_XS>}}};
+                                      GA_QUANT_KERNELS(multiply)};
     return avx512;
 }
 

@@ -43,13 +43,7 @@ const QuantClass & quant_avxvnni() {
                                        has_avx_vnni() && __builtin_cpu_supports("avx2") &&
                                            __builtin_cpu_supports("fma"), // all of them have F16C
                                        nullptr,                           // AVX2's does as well
-                                       {{GGML_TYPE_Q4_0, multiply<GGML_TYPE_Q4_0>},
-                                        {GGML_TYPE_Q8_0, multiply<GGML_TYPE_Q8_0>},
-                                        {GGML_TYPE_Q4_K, multiply<GGML_TYPE_Q4_K>},
-                                        {GGML_TYPE_Q5_K, multiply<GGML_TYPE_Q5_K>},
-                                        {GGML_TYPE_Q6_K, multiply<GGML_TYPE_Q6_K>},
-                                        {GGML_TYPE_IQ4_NL, multiply<GGML_TYPE_IQ4_NL>},
-                                        {GGML_TYPE_IQ4_XS, multiply<GGML_TYPE_IQ4_XS>}}};
+                                       GA_QUANT_KERNELS(multiply)};
     return avxvnni;
 }
 

@@ -63,6 +63,16 @@ struct QuantKernel {
     QuantMultiply multiply;
 };
 
+// The kernels of every packed type, made of a template over the type: no class forgets one. A macro, because each class's template
+// is compiled for its own processors.
+#define GA_QUANT_KERNELS(multiply)                                                                                     \
+    {                                                                                                                  \
+        {GGML_TYPE_Q4_0, multiply<GGML_TYPE_Q4_0>},     {GGML_TYPE_Q8_0, multiply<GGML_TYPE_Q8_0>},                    \
+        {GGML_TYPE_Q4_K, multiply<GGML_TYPE_Q4_K>},     {GGML_TYPE_Q5_K, multiply<GGML_TYPE_Q5_K>},                    \
+        {GGML_TYPE_Q6_K, multiply<GGML_TYPE_Q6_K>},     {GGML_TYPE_IQ4_NL, multiply<GGML_TYPE_IQ4_NL>},                \
+        {GGML_TYPE_IQ4_XS, multiply<GGML_TYPE_IQ4_XS>},                                                                \
+    }
+
 // The kernels for a class of processors.
 struct QuantClass {
     const char * name;

@@ -179,16 +179,7 @@ void quantise(const float * x, int64_t n_in, int8_t * quants, QuantBlock * block
 } // namespace
 
 const QuantClass & quant_portable() {
-    static const QuantClass portable = {"portable",
-                                        true,
-                                        quantise,
-                                        {{GGML_TYPE_Q4_0, multiply<GGML_TYPE_Q4_0>},
-                                         {GGML_TYPE_Q8_0, multiply<GGML_TYPE_Q8_0>},
-                                         {GGML_TYPE_Q4_K, multiply<GGML_TYPE_Q4_K>},
-                                         {GGML_TYPE_Q5_K, multiply<GGML_TYPE_Q5_K>},
-                                         {GGML_TYPE_Q6_K, multiply<GGML_TYPE_Q6_K>},
-                                         {GGML_TYPE_IQ4_NL, multiply<GGML_TYPE_IQ4_NL>},
-                                         {GGML_TYPE_IQ4_XS, multiply<GGML_TYPE_IQ4_XS>}}};
+    static const QuantClass portable = {"portable", true, quantise, GA_QUANT_KERNELS(multiply)};
     return portable;
 }
 
