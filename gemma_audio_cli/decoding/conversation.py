@@ -55,7 +55,7 @@ class Conversation:
     ) -> None:
         """`remember`: each question follows the turns before it. Else each is put to the sound alone."""
         self._engine, self._options, self._remember, self._notice = engine, options, remember, notice
-        self._layout = prompt.Layout(audio_first=True, empty_thought=engine.info.projector == "gemma4ua")
+        self._layout = prompt.layout_of(engine.info.projector, audio_first=True)
         self._labels: list[str] = []
         self._decoder: SequenceDecoder | None = None
         self._sound = 0  # positions, behind the prompt's head

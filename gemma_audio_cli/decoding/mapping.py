@@ -258,4 +258,4 @@ def _positions(engine: Engine, questions: Sequence[str], seconds: float) -> int:
 
 def _layout(engine: Engine) -> prompt.Layout:
     """The sound stands first: it is computed once for all questions."""
-    return prompt.Layout(audio_first=True, empty_thought=engine.info.projector == "gemma4ua")
+    return prompt.layout_of(engine.info.projector, audio_first=True)

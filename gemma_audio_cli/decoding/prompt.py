@@ -155,6 +155,11 @@ class Layout:
         return [f"{instruction}\n{labels[0]}", *labels[1:]]
 
 
+def layout_of(projector: str, *, audio_first: bool = False) -> Layout:
+    """The layout for a model with this kind of projector: only the 12B's, gemma4ua, has an empty thought."""
+    return Layout(audio_first, empty_thought=projector == "gemma4ua")
+
+
 def builtin_layout(order: Sequence[int | None], *, empty_thought: bool = False) -> str:
     """Gemma 4's layout of one user turn of these texts and clips."""
     turn = "".join(_AUDIO_MARK if item is None else _SLOT.format(item) for item in order)

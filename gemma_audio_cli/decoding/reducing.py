@@ -28,7 +28,7 @@ class Reducer:
 
     def __init__(self, engine: Engine, options: DecodeOptions) -> None:
         self._engine, self._options = engine, options
-        self._layout = prompt.Layout(empty_thought=engine.info.projector == "gemma4ua")
+        self._layout = prompt.layout_of(engine.info.projector)
 
     def answer(self, question: str, found: Sequence[Evidence], parts: int) -> Iterator[str | Answer]:
         """The answer in pieces as it is decoded; the Answer comes last, with the notes as its evidence.

@@ -209,7 +209,7 @@ class Transcriber:
 
     @property
     def _layout(self) -> prompt.Layout:
-        return prompt.Layout(self.options.audio_first, empty_thought=self.engine.info.projector == "gemma4ua")
+        return prompt.layout_of(self.engine.info.projector, audio_first=self.options.audio_first)
 
     def _word_aligner(self) -> Aligner | None:
         """What finds word times; None where they are not wanted."""
