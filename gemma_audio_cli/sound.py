@@ -17,5 +17,7 @@ SAMPLE_RATE = 16_000
 """Samples a second the models hear; mono float32 in [-1, 1]."""
 MAX_CLIP_SECONDS = 30.0
 """Longest clip the models are trained on: 750 tokens of 40 ms."""
+TOKENS_A_SECOND = 25
+"""Audio tokens that the models make of a second: each stands for 40 ms."""
 MIN_RATE, MAX_RATE = 1000, 1_000_000
 """Sample rates, Hz, outside of which a header is taken for damaged."""

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemma_audio_cli.sound import SAMPLE_RATE, Floats
+from gemma_audio_cli.sound import SAMPLE_RATE, TOKENS_A_SECOND, Floats
 
-TOKEN_SECONDS = 0.04
-"""Sound of one audio token, in all Gemma 4 models."""
+TOKEN_SECONDS = 1 / TOKENS_A_SECOND
 _FRAME = SAMPLE_RATE // 100
 """Samples over which loudness is measured: 10 ms."""
 _NEAR = 0.16

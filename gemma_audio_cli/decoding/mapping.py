@@ -26,6 +26,7 @@ from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.structs import SamplerOptions, SessionOptions, cache_size, clip_positions
 from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, TooLongError
 from gemma_audio_cli.formatting import stretch as span
+from gemma_audio_cli.sound import TOKENS_A_SECOND
 
 Tag = TypeVar("Tag")
 NOTE_TOKENS = 96
@@ -248,7 +249,7 @@ class Mapper(Generic[Tag]):
 
 def fitting_seconds(engine: Engine, questions: Sequence[str]) -> float:
     """The longest stretch that fits into the model's context with its question and a note."""
-    return max(0.0, (engine.info.n_ctx_train - _positions(engine, questions, 0.0)) / 25 - 1)
+    return max(0.0, (engine.info.n_ctx_train - _positions(engine, questions, 0.0)) / TOKENS_A_SECOND - 1)
 
 
 def _positions(engine: Engine, questions: Sequence[str], seconds: float) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemma_audio_cli.errors import EngineError, UsageError
-from gemma_audio_cli.sound import Floats
+from gemma_audio_cli.sound import TOKENS_A_SECOND, Floats
 
 if TYPE_CHECKING:
     from gemma_audio_cli.engine.audio_stream import AudioStream
@@ -26,7 +26,7 @@ def check_threads(threads: int) -> None:
 
 def clip_positions(seconds: float) -> int:
     """Positions that a clip of so many seconds takes, at most."""
-    return int(seconds * 25) + 2
+    return int(seconds * TOKENS_A_SECOND) + 2
 
 
 def cache_size(positions: int, limit: int) -> int:

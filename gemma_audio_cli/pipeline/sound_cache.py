@@ -30,6 +30,7 @@ import numpy as np
 from gemma_audio_cli.decoding.hearing import KEY_BYTES, Kept
 from gemma_audio_cli.errors import Notice, no_notice
 from gemma_audio_cli.pipeline.cache_folder import cache_folder
+from gemma_audio_cli.sound import TOKENS_A_SECOND
 
 DEFAULT_BYTES = 2_000_000_000
 """Three hours of speech have some 0.8 GB with E2B."""
@@ -76,7 +77,7 @@ def seconds_kept(place: Path) -> float:
     for entry in entries(place):
         with suppress(OSError, ValueError), os.fdopen(os.open(entry.path, _OPEN), "rb") as file:
             rows += _head(file, bytes.fromhex(entry.path.name))[0]
-    return rows * 0.04
+    return rows / TOKENS_A_SECOND
 
 
 def clear(place: Path) -> int:
