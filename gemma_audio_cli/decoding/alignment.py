@@ -18,11 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gemma_audio_cli.audio.segment.windows import HOP, hop_energy
 from gemma_audio_cli.sound import SAMPLE_RATE, TOKENS_A_SECOND, Floats
 
 TOKEN_SECONDS = 1 / TOKENS_A_SECOND
-_FRAME = SAMPLE_RATE // 100
-"""Samples over which loudness is measured: 10 ms."""
 _NEAR = 0.16
 """Seconds: a pause that is further from where a word ends by the heads' word is another one."""
 _LEAST_WORD = 0.12
@@ -111,17 +110,16 @@ def spans(ends: Sequence[float], samples: Floats) -> list[Span]:
 def sounding(samples: Floats) -> Span:
     """The window without the pauses at both ends."""
     seconds = len(samples) / SAMPLE_RATE
-    pauses = _pauses(_loudness(samples)) if len(samples) >= _FRAME else []
+    loudness = _loudness(samples)
+    pauses = _pauses(loudness) if len(loudness) else []
     start = pauses[0].end if pauses and pauses[0].start == 0.0 else 0.0
     end = pauses[-1].start if pauses and pauses[-1].end >= seconds - 0.02 else seconds
     return Span(start, end) if end > start else Span(0.0, seconds)
 
 
 def _loudness(samples: Floats) -> Floats:
-    """dB of each 10 ms, lightly smoothed."""
-    n = len(samples) // _FRAME
-    power = np.square(samples[: n * _FRAME].reshape(n, _FRAME), dtype=np.float32).mean(axis=1)
-    loudness: Floats = (10 * np.log10(power + 1e-10)).astype(np.float32)
+    """dB of each 10 ms."""
+    loudness: Floats = (10 * np.log10(hop_energy(samples) / HOP + 1e-10)).astype(np.float32)
     return loudness
 
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gemma_audio_cli.audio.segment.level import levelled
 from gemma_audio_cli.errors import AudioError
 from gemma_audio_cli.sound import MAX_CLIP_SECONDS, SAMPLE_RATE, Floats
 
-_HOP = SAMPLE_RATE // 100
+HOP = SAMPLE_RATE // 100
 """10 ms: energies are taken on this grid."""
 _SMOOTH = 20
 """Hops a cut must be quiet for: 200 ms."""
@@ -67,20 +68,28 @@ class Window:
         return float(np.abs(self.samples).max()) if len(self.samples) else 0.0
 
 
+def hop_energy(samples: Floats) -> npt.NDArray[np.float64]:
+    """Sum of squares of each whole hop of 10 ms: [len(samples) // HOP]."""
+    hops = len(samples) // HOP
+    energy: npt.NDArray[np.float64] = (
+        np.square(samples[: hops * HOP], dtype=np.float64).reshape(hops, HOP).sum(axis=1)
+    )
+    return energy
+
+
 def cut_point(samples: Floats, first: int) -> int:
     """Index in [first, len(samples)] where a cut hurts least: the middle of the quietest 200 ms, the latest
     of equals.
     """
     tail = samples[first:]
-    hops = len(tail) // _HOP
+    hops = len(tail) // HOP
     if hops <= _SMOOTH:
         return len(samples)
-    power = np.square(tail[: hops * _HOP], dtype=np.float64).reshape(hops, _HOP).sum(axis=1)
-    total = np.concatenate(([0.0], np.cumsum(power)))
+    total = np.concatenate(([0.0], np.cumsum(hop_energy(tail))))
     smooth = total[_SMOOTH:] - total[:-_SMOOTH]
     # A cumulative sum rounds: what differs by less than that is equally quiet.
     quiet = np.flatnonzero(smooth <= smooth.min() + 1e-9 * max(total[-1], 1e-9))
-    return first + (int(quiet[-1]) + _SMOOTH // 2) * _HOP
+    return first + (int(quiet[-1]) + _SMOOTH // 2) * HOP
 
 
 def windows(blocks: Iterable[Floats], options: WindowOptions | None = None) -> Iterator[Window]:
