@@ -9,26 +9,19 @@ again in every run.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from gemma_audio_cli.decoding import prompt
 from gemma_audio_cli.decoding.alignment import Heads
 from gemma_audio_cli.decoding.calibration import USABLE, calibrate
 from gemma_audio_cli.engine.engine import Engine
-from gemma_audio_cli.errors import GemmaAudioError
-from gemma_audio_cli.files import AtomicFile
-from gemma_audio_cli.pipeline.cache_folder import cache_folder
+from gemma_audio_cli.pipeline.cache_folder import cache_folder, identity, read_object, write_object
 
 _VERSION = 1
 """Counts up when heads are looked for in another way."""
-_PIECE = 1 << 20
-"""Bytes of each end of a file that tell it from others: the header with all names and sizes, some weights."""
-_LARGEST = 1 << 16
 
 
 def find_heads(engine: Engine, layout: prompt.Layout, files: Sequence[Path]) -> Heads | None:
@@ -37,7 +30,8 @@ def find_heads(engine: Engine, layout: prompt.Layout, files: Sequence[Path]) -> 
     known, heads = _read(path, engine)
     if not known:
         heads = calibrate(engine, layout)
-        _write(path, heads)
+        if path is not None:
+            write_object(path, asdict(heads or Heads((), 0.0, 0.0)))
     return heads
 
 
@@ -47,31 +41,23 @@ def kept_heads(files: Sequence[Path], *, audio_first: bool = False) -> tuple[boo
 
 
 def _path(files: Sequence[Path], *, audio_first: bool) -> Path | None:
-    """The name says which files, by size and both ends, and which order of the prompt."""
-    known = hashlib.sha256(f"{_VERSION} {audio_first}".encode())
+    """The name says which files, and which order of the prompt."""
     try:
-        for file in files:
-            with file.open("rb") as source:
-                size = source.seek(0, os.SEEK_END)
-                known.update(f" {size} ".encode())
-                for at in (0, max(0, size - _PIECE)):
-                    source.seek(at)
-                    known.update(source.read(_PIECE))
+        known = f"{_VERSION} {audio_first} {identity(files)}"
     except OSError:
         return None
-    return cache_folder() / "heads" / f"{known.hexdigest()[:32]}.json"
+    return cache_folder() / "heads" / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.json"
 
 
 def _read(path: Path | None, engine: Engine | None = None) -> tuple[bool, Heads | None]:
     """As `kept_heads`; with an engine, heads that it does not have count as damage."""
     if path is None:
         return False, None
+    value = read_object(path)
     try:
-        with path.open("rb") as source:
-            value = json.loads(source.read(_LARGEST))
         places = tuple((int(layer), int(head)) for layer, head in value["places"])
         offset, error = float(value["offset"]), float(value["error"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return False, None
     if not places:
         return True, None
@@ -83,17 +69,3 @@ def _read(path: Path | None, engine: Engine | None = None) -> tuple[bool, Heads 
             if not 0 <= layer < len(layers) or not 0 <= head < layers[layer].n_head or layers[layer].window:
                 return False, None
     return True, Heads(places, offset, error)
-
-
-def _write(path: Path | None, heads: Heads | None) -> None:
-    if path is None:
-        return
-    value = {
-        "places": [list(place) for place in heads.places] if heads is not None else [],
-        "offset": heads.offset if heads is not None else 0.0,
-        "error": heads.error if heads is not None else 0.0,
-    }
-    with suppress(OSError, GemmaAudioError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with AtomicFile(path) as file:
-            file.write(json.dumps(value) + "\n")

@@ -10,15 +10,12 @@ Measured once for a model, a processor and a build, in a second or two; then a f
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from gemma_audio_cli.backends.amx import cpu_flags, processor
 from gemma_audio_cli.decoding.options import AUTO_SLOTS, DEFAULT_SLOTS, DecodeOptions
@@ -28,7 +25,7 @@ from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.structs import Generation, Input, SessionOptions, cache_size, clip_positions
 from gemma_audio_cli.errors import OutOfMemoryError
 from gemma_audio_cli.memory import memory
-from gemma_audio_cli.pipeline.cache_folder import cache_folder
+from gemma_audio_cli.pipeline.cache_folder import cache_folder, identity, read_object, write_object
 from gemma_audio_cli.version import __version__
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -147,34 +144,15 @@ def cache_file() -> Path:
 def _key(engine: Engine, most: int) -> str:
     """One word for all that the speed depends on."""
     parts = (
-        __version__, _model(engine.text_path), processor(cpu_flags()), cpu_products(), engine.info.device,
+        __version__, identity([engine.text_path]), processor(cpu_flags()), cpu_products(), engine.info.device,
         engine.info.n_gpu_layers, os.cpu_count(), engine.threads, most,
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _model(path: Path) -> str:
-    """A file by its size, beginning and end: all of it would take seconds."""
-    edge = 1 << 20
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        first = file.read(edge)
-        file.seek(max(0, size - edge))
-        return hashlib.sha256(b"%d " % size + first + file.read(edge)).hexdigest()
-
-
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
 def _remembered(file: Path, key: str) -> Slots | None:
     try:
-        entry = _load(file)[key]
+        entry = read_object(file)[key]
         count, age = int(entry["slots"]), time.time() - float(entry["time"])
         rates = tuple((int(n), float(rate)) for n, rate in entry["tokens_per_second"])
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -185,12 +163,4 @@ def _remembered(file: Path, key: str) -> Slots | None:
 def _remember(file: Path, key: str, found: Slots) -> None:
     """Beside what is known of other models; a file that cannot be written is no reason to stop."""
     entry = {"slots": found.count, "time": time.time(), "tokens_per_second": found.rates}
-    text = json.dumps(_load(file) | {key: entry}, indent=1) + "\n"
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, file)
-    except OSError:
-        with suppress(OSError):
-            fresh.unlink()
+    write_object(file, read_object(file) | {key: entry})
