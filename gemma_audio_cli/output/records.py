@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from gemma_audio_cli.formatting import json_text, one_line, printable
 from gemma_audio_cli.output.as_json import SCHEMA, segment_as_dict, transcript_as_dict
 from gemma_audio_cli.output.writers import Sink
@@ -83,55 +85,16 @@ class JsonlWriter(EventWriter):
         )
 
 
-class TsvWriter:
-    """A header, then a row a segment: start_ms, end_ms, text; with file first where several recordings share
-    the stream, then translation with `translated`, and channel last where channels are split.
+class TableWriter:
+    """What writers of tables share: a header, then rows; with file first where several recordings share the
+    stream, and channel last where channels are split.
     """
 
-    def __init__(self, out: Sink, *, with_names: bool = False, translated: bool = False) -> None:
-        self._out, self._with_names, self._translated = out, with_names, translated
-        self._recording = Recording("")
-        self._has_header = False
-
-    def begin(self, recording: Recording) -> None:
-        """A recording starts: the header, unless it is there."""
-        self._recording = recording
-        if not self._has_header:
-            self._row("start_ms", "end_ms", "text", name="file", translation="translation", channel="channel")
-            self._out.flush()
-        self._has_header = True
-
-    def delta(self, text: str) -> None:
-        """Nothing: rows are whole."""
-
-    def segment(self, segment: Segment) -> None:
-        """Its row."""
-        self._row(
-            str(round(segment.start * 1000)),
-            str(round(segment.end * 1000)),
-            one_line(segment.text),
-            name=printable(self._recording.file),
-            translation=one_line(segment.translation or ""),
-            channel="" if segment.channel is None else str(segment.channel),
-        )
-        self._out.flush()
-
-    def end(self, error: str | None = None, *, duration: float | None = None) -> None:
-        """Nothing to add."""
-
-    def _row(self, *cells: str, name: str, translation: str, channel: str) -> None:
-        row = [name] * self._with_names + [*cells]
-        row += [translation] * self._translated + [channel] * self._recording.split_channels
-        self._out.write("\t".join(row) + "\n")
-
-
-class WordsWriter:
-    """A header, then a row a word: start_ms, end_ms, word, probability, source; with file first where several
-    recordings share the stream, and channel last where channels are split.
-    """
+    COLUMNS: tuple[str, ...] = ()
 
     def __init__(self, out: Sink, *, with_names: bool = False) -> None:
         self._out, self._with_names = out, with_names
+        self._columns = self.COLUMNS
         self._recording = Recording("")
         self._has_header = False
 
@@ -139,7 +102,7 @@ class WordsWriter:
         """A recording starts: the header, unless it is there."""
         self._recording = recording
         if not self._has_header:
-            self._row("start_ms", "end_ms", "word", "probability", "source", name="file", channel="channel")
+            self._row(self._columns, "file", "channel")
             self._out.flush()
         self._has_header = True
 
@@ -147,22 +110,44 @@ class WordsWriter:
         """Nothing: rows are whole."""
 
     def segment(self, segment: Segment) -> None:
-        """A row for each of its words."""
-        for word in segment.words:
-            self._row(
-                str(round(word.start * 1000)),
-                str(round(word.end * 1000)),
-                one_line(word.text),
-                f"{word.probability:.2f}",
-                word.source,
-                name=printable(self._recording.file),
-                channel="" if segment.channel is None else str(segment.channel),
-            )
+        """Its rows."""
+        channel = "" if segment.channel is None else str(segment.channel)
+        for cells in self._rows(segment):
+            self._row(cells, printable(self._recording.file), channel)
         self._out.flush()
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """Nothing to add."""
 
-    def _row(self, *cells: str, name: str, channel: str) -> None:
+    def _rows(self, segment: Segment) -> Iterable[Sequence[str]]:
+        raise NotImplementedError
+
+    def _row(self, cells: Sequence[str], name: str, channel: str) -> None:
         row = [name] * self._with_names + [*cells] + [channel] * self._recording.split_channels
         self._out.write("\t".join(row) + "\n")
+
+
+class TsvWriter(TableWriter):
+    """A row a segment: start_ms, end_ms, text, and translation with `translated`."""
+
+    COLUMNS = ("start_ms", "end_ms", "text")
+
+    def __init__(self, out: Sink, *, with_names: bool = False, translated: bool = False) -> None:
+        super().__init__(out, with_names=with_names)
+        self._translated = translated
+        self._columns += ("translation",) * translated
+
+    def _rows(self, segment: Segment) -> Iterable[Sequence[str]]:
+        times = str(round(segment.start * 1000)), str(round(segment.end * 1000))
+        yield *times, one_line(segment.text), *[one_line(segment.translation or "")] * self._translated
+
+
+class WordsWriter(TableWriter):
+    """A row a word: start_ms, end_ms, word, probability, source."""
+
+    COLUMNS = ("start_ms", "end_ms", "word", "probability", "source")
+
+    def _rows(self, segment: Segment) -> Iterable[Sequence[str]]:
+        for word in segment.words:
+            times = str(round(word.start * 1000)), str(round(word.end * 1000))
+            yield *times, one_line(word.text), f"{word.probability:.2f}", word.source
