@@ -14,7 +14,6 @@ from itertools import chain
 
 from gemma_audio_cli.audio.read.source import Source, open_source
 from gemma_audio_cli.audio.segment.windows import Window
-from gemma_audio_cli.decoding.conversation import by_time
 from gemma_audio_cli.errors import InputError, TooLongError, UsageError
 from gemma_audio_cli.pipeline.events import (
     AnswerDone,
@@ -159,8 +158,7 @@ class _Asking:
             for item, heard in found:
                 for window in heard:
                     starts.append(window.start)
-                    label = f"{item.shown} {by_time(window)}" if several else by_time(window)
-                    remembered.append((label, window))
+                    remembered.append((item.label(window, named=several), window))
                     yield remembered[-1]
 
         rest = labelled()

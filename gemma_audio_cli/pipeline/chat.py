@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from gemma_audio_cli.audio.read.source import display_name, open_source
 from gemma_audio_cli.audio.segment.windows import Window
-from gemma_audio_cli.decoding.conversation import Conversation, by_time
+from gemma_audio_cli.decoding.conversation import Conversation
 from gemma_audio_cli.decoding.transcriber import Transcriber
 from gemma_audio_cli.errors import DEVICE_FAILURES, UsageError
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
-from gemma_audio_cli.pipeline.talking import answered
+from gemma_audio_cli.pipeline.talking import answered, moved
 from gemma_audio_cli.pipeline.whole import WholeRecording
 from gemma_audio_cli.transcript import Answer
 
@@ -53,9 +53,7 @@ class Chat:
                     open_source(name, self._options.source, self._recognizer.notice)
                 )
                 for window in whole.windows(source) or ():
-                    time = by_time(window)
-                    several = len(self.recordings) > 1
-                    labelled.append((f"{whole.shown} {time}" if several else time, window))
+                    labelled.append((whole.label(window, named=len(self.recordings) > 1), window))
                 if whole.failure is not None:
                     self._recognizer.notice(f"{whole.failure}; the talk is about what comes before")
                 seconds += whole.seconds - source.start
@@ -70,9 +68,8 @@ class Chat:
         try:
             something = self._talk.hear(labelled)
         except DEVICE_FAILURES as error:
-            if self._transcriber.replace_engine(error) is None:
+            if not moved(self._transcriber, self._talk, error):
                 raise
-            self._talk.move(self._transcriber.engine)
             something = self._talk.hear(labelled)
         if not something:
             raise UsageError("there is too little sound to talk about")

@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterator
 
 from gemma_audio_cli.decoding.conversation import Conversation
 from gemma_audio_cli.decoding.transcriber import Transcriber
-from gemma_audio_cli.errors import DEVICE_FAILURES
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError
 from gemma_audio_cli.transcript import Answer
+
+
+def moved(transcriber: Transcriber, talk: Conversation, error: EngineError) -> bool:
+    """Goes on with another engine after the device of this one failed. False: there is no other."""
+    other = transcriber.replace_engine(error)
+    if other is not None:
+        talk.move(other)
+    return other is not None
 
 
 def answered(
@@ -32,8 +40,7 @@ def answered(
                 yield item
         except DEVICE_FAILURES as error:
             # What a person has seen of an answer cannot be taken back.
-            if shown or transcriber.replace_engine(error) is None:
+            if shown or not moved(transcriber, talk, error):
                 raise
-            talk.move(transcriber.engine)
         else:
             return

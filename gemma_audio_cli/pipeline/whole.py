@@ -11,6 +11,7 @@ from gemma_audio_cli.audio.segment import presence
 from gemma_audio_cli.audio.segment.level import report_level
 from gemma_audio_cli.audio.segment.segmenter import channel_windows
 from gemma_audio_cli.audio.segment.windows import Window, windows
+from gemma_audio_cli.decoding.conversation import by_time
 from gemma_audio_cli.errors import AudioError, InputError
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
@@ -37,6 +38,10 @@ class WholeRecording:
         cut = self._options.cut.segmentation(self._recognizer.longest_window)
         heard = presence.speech(cut.onset) if cut else presence.sound(self._cut.silence_peak)
         return presence.from_first(self._all(source), heard)
+
+    def label(self, window: Window, *, named: bool) -> str:
+        """What a prompt calls a window: its time, with the recording's name where there are several."""
+        return f"{self.shown} {by_time(window)}" if named else by_time(window)
 
     def speech(self, source: Source, longest: float) -> Iterator[Window]:
         """Speech only, up to where the recording fails, as windows of at most `longest` seconds; without
