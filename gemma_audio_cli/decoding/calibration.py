@@ -95,9 +95,9 @@ def calibrate(engine: Engine, layout: prompt.Layout, strings: Sequence[Utterance
     Costs a prefill of each string (of some 5 s) in all layers up to the last global one.
     """
     strings = strings or utterances()
-    layers = [index for index, layer in enumerate(engine.layers()) if not layer.window]
+    layers = [index for index, layer in enumerate(engine.layers) if not layer.window]
     seen = [_attention(engine, layout, string, layers) for string in strings]
-    heads = [(layer, head) for layer in layers for head in range(engine.layers()[layer].n_head)]
+    heads = [(layer, head) for layer in layers for head in range(engine.layers[layer].n_head)]
     alone = [_tried([index], seen, strings).error for index in range(len(heads))]
     found = [
         _best([index for index, (layer, _) in enumerate(heads) if layer <= deepest], alone, seen, strings)

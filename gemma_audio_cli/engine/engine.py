@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +148,15 @@ class Engine(Handle):
         n.lib.ga_engine_metadata(self.handle, key.encode(), text, length + 1)
         return bytes(n.ffi.buffer(text, length)).decode("utf-8", "replace")
 
-    def layers(self) -> list[Layer]:
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
         """The text model's layers, from the first on."""
         value = new_struct(self._n, "ga_layer_info")
         found = []
         for index in range(self.info.n_layer):
             self.check(self._n.lib.ga_layer_get(self.handle, index, value))
             found.append(Layer(int(value.n_head), int(value.window)))
-        return found
+        return tuple(found)
 
     # -- work --
 

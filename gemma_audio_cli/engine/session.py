@@ -100,7 +100,7 @@ class Session(Handle):
 
         `layers` ascend. Raises UsageError where a layer does not see all of the keys.
         """
-        n, known = self._n, self._engine.layers()
+        n, known = self._n, self._engine.layers
         if not all(0 <= index < len(known) for index in layers):
             raise errors.UsageError(f"the model has no such layers: {list(layers)}")
         shapes = [(known[index].n_head, len(tokens), len(keys)) for index in layers]

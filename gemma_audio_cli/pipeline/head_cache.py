@@ -64,7 +64,7 @@ def _read(path: Path | None, engine: Engine | None = None) -> tuple[bool, Heads 
     if not (math.isfinite(offset) and abs(offset) < 10 and 0 <= error <= USABLE):
         return False, None
     if engine is not None:
-        layers = engine.layers()
+        layers = engine.layers
         for layer, head in places:
             if not 0 <= layer < len(layers) or not 0 <= head < layers[layer].n_head or layers[layer].window:
                 return False, None

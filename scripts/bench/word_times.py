@@ -116,7 +116,7 @@ class Timed(Aligner):
 def cost(engine: Engine, arguments: argparse.Namespace) -> None:
     """Prints the share of the alignment pass in a window of 30 s, run by run."""
     last = engine.info.n_layer_kv if arguments.shallow else engine.info.n_layer
-    layers = [index for index, layer in enumerate(engine.layers()[:last]) if not layer.window]
+    layers = [index for index, layer in enumerate(engine.layers[:last]) if not layer.window]
     aligner = Timed(Heads(tuple((layer, 0) for layer in layers[-4:]), 0.0, 0.0))
     rng = np.random.default_rng(1)
     window = Window(0.0, rng.normal(0, 0.1, 30 * SAMPLE_RATE).astype(np.float32))

@@ -152,14 +152,14 @@ def test_a_word_ends_where_a_pause_begins():
 def test_looking_changes_nothing(tiny):
     rng = np.random.default_rng(3)
     before, tokens = rng.integers(4, 400, 20).tolist(), rng.integers(4, 400, 6).tolist()
-    layers = [index for index, layer in enumerate(tiny.layers()) if not layer.window]
+    layers = [index for index, layer in enumerate(tiny.layers) if not layer.window]
     assert layers
     with closing(tiny.session(SessionOptions(n_ctx=64, kv_type="f32"))) as session:
         session.forward([Input(tokens=before)])
         found = session.attention(tokens, layers, range(5, 17))
         assert session.length() == 20
         for index, weights in zip(layers, found, strict=True):
-            assert weights.shape == (tiny.layers()[index].n_head, 6, 12)
+            assert weights.shape == (tiny.layers[index].n_head, 6, 12)
             np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-5)
         # A row does not see those behind it, and one layer's attention does not depend on which are read.
         few = session.attention(tokens[:2], layers[-1:], range(5, 17))
@@ -173,8 +173,8 @@ def test_looking_changes_nothing(tiny):
 
 
 def test_what_cannot_be_looked_at_is_refused(tiny):
-    whole = next(index for index, layer in enumerate(tiny.layers()) if not layer.window)
-    sliding = next(index for index, layer in enumerate(tiny.layers()) if layer.window)
+    whole = next(index for index, layer in enumerate(tiny.layers) if not layer.window)
+    sliding = next(index for index, layer in enumerate(tiny.layers) if layer.window)
     with closing(tiny.session(SessionOptions(n_ctx=40))) as session:
         session.forward([Input(tokens=[5] * 30)])
         for tokens, layers, keys in (
@@ -213,7 +213,7 @@ def test_the_demo_has_heads_that_follow_speech(demo, audio_first):
     # Held against strings that they were not chosen on.
     for string in calibration.utterances(4, seed=9):
         ((weights, rows),) = [calibration._attention(demo, Layout(audio_first), string, heads.layers)]
-        n_head = demo.layers()[heads.layers[0]].n_head
+        n_head = demo.layers[heads.layers[0]].n_head
         split = [weights[at : at + n_head] for at in range(0, len(weights), n_head)]
         late = np.subtract(string.ends, word_ends(heads.mean(split), rows, heads.offset))
         assert np.abs(late).mean() < 2 * TOKEN_SECONDS

@@ -129,7 +129,7 @@ def test_attention_of_every_global_layer(live: Live) -> None:
     """What word times are found with; of text rows on text rows, in layers that see them all."""
     rng = np.random.default_rng(FIRST)
     ids = rng.integers(5, hf.VOCAB, 40).tolist()
-    layers = [index for index, layer in enumerate(live.engine.layers()) if not layer.window]
+    layers = [index for index, layer in enumerate(live.engine.layers) if not layer.window]
     truth = hf.attention(live.model, ids, slice(30, 40), slice(4, 27))
     session = live.engine.session(SessionOptions(n_ctx=64, kv_type="f32"))
     session.forward([Input(tokens=ids[:30])])
