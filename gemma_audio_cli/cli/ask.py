@@ -224,11 +224,7 @@ class _Shown:
             if self._writer is None:
                 error = str(event.error) if event.error else None
                 put_json(answered_as_dict(event.recording, event.duration, self._answers, error))
-            if event.error is not None:
-                self._job.fail(name, event.error)
-            elif not event.heard:
-                hint = "; --no-vad asks about other sounds" if self._options.cut.vad else ""
-                self._job.notice(f"{name}: no speech was heard{hint}")
+            self._job.asked(event, self._options)
         elif isinstance(event, TextDelta) and self._writer is not None and not self._shaped:
             self._writer.delta(event.text)
 

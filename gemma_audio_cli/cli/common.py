@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gemma_audio_cli.config import Settings
     from gemma_audio_cli.engine.engine import Engine
     from gemma_audio_cli.engine.structs import Timings
+    from gemma_audio_cli.pipeline.events import RecordingDone
+    from gemma_audio_cli.pipeline.options import AskOptions
     from gemma_audio_cli.pipeline.recognizer import Recognizer
     from gemma_audio_cli.pipeline.slots import Slots
     from gemma_audio_cli.transcript import Segment
@@ -103,6 +105,15 @@ class Job:
         name = f"{display_name(file)}: "
         say(f"error: {str(error) if str(error).startswith(name) else name + str(error)}")
         self._exit_code = error.exit_code
+
+    def asked(self, event: RecordingDone, options: AskOptions) -> None:
+        """A recording that was asked about is done: say where it failed, or had nothing to hear."""
+        name = event.recording.file
+        if event.error is not None:
+            self.fail(name, event.error)
+        elif not event.heard:
+            hint = "; --no-vad asks about other sounds" if options.cut.vad else ""
+            self.notice(f"{name}: no speech was heard{hint}")
 
     def failed(self) -> None:
         """Something went wrong and was reported."""

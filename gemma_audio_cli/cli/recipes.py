@@ -163,11 +163,7 @@ def write_answers(
             if isinstance(event, RecordingStarted):
                 number += 1
             elif isinstance(event, RecordingDone):
-                if event.error is not None:
-                    job.fail(event.recording.file, event.error)
-                elif not event.heard:
-                    hint = "; --no-vad asks about other sounds" if options.cut.vad else ""
-                    job.notice(f"{event.recording.file}: no speech was heard{hint}")
+                job.asked(event, options)
     finally:
         bar.close()
         job.close()
