@@ -44,7 +44,7 @@ def verify(path: Path, advance: Callable[[int], None]) -> Iterator[tuple[str, bo
     try:
         recorded = store.recorded_sha256(path)
         if recorded is not None:
-            found = _sha256(path, advance)
+            found = sha256_of(path, advance)
             known = f"sha256 {found[:12]}... as the hub said"
             if found != recorded:
                 sound = False
@@ -145,7 +145,7 @@ def finite_blocks(blocks: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.bo
         return np.asarray(np.isfinite(values.reshape(len(blocks), -1)).all(axis=1))
 
 
-def _sha256(path: Path, advance: Callable[[int], None]) -> str:
+def sha256_of(path: Path, advance: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as source:
         while block := source.read(_READ):

@@ -6,10 +6,10 @@ recordings ──► speech windows ──► Mapper: notes on every stretch ─
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from gemma_audio_cli.audio.segment.windows import Window
@@ -23,6 +23,8 @@ from gemma_audio_cli.engine._binding import find_library
 from gemma_audio_cli.engine._native import cpu_products
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, TooLongError
+from gemma_audio_cli.models.store import recorded_sha256
+from gemma_audio_cli.models.verify import sha256_of
 from gemma_audio_cli.pipeline.events import AnswerDone, AskEvent, StretchHeard, TextDelta
 from gemma_audio_cli.pipeline.options import PassesOptions, Timed
 from gemma_audio_cli.pipeline.recognizer import Recognizer
@@ -194,21 +196,20 @@ def _chained(first: tuple[int, Window], rest: Windows) -> Windows:
 
 def _encoder(projector: Path | None) -> bytes | None:
     """What tells this encoder from others: its weights, and the program that runs them."""
-    from gemma_audio_cli.models.store import recorded_sha256
-
     if projector is None:
         return None
-    known = recorded_sha256(projector)
-    if known is None:
-        digest = hashlib.sha256()
-        try:
-            with projector.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        except OSError:
-            return None
-        known = digest.hexdigest()
+    try:
+        about = projector.stat()
+        known = recorded_sha256(projector) or _sha256(projector, about.st_size, about.st_mtime_ns)
+    except OSError:
+        return None
     return "\0".join((__version__, _build(), str(cpu_products()), known)).encode()
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path, _size: int, _changed: int) -> str:
+    """Of a file in this state: a run over many recordings reads it once. Raises OSError."""
+    return sha256_of(path, lambda _bytes: None)
 
 
 def _build() -> str:
