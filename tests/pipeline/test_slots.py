@@ -94,7 +94,7 @@ def test_another_processor_model_or_age_is_measured_again(engine, steps, tmp_pat
         other.setattr(slots, "cpu_products", lambda: "avx2: q4_0")
         slots.chosen(engine, AUTO, file)
     with monkeypatch.context() as other:
-        other.setattr(slots, "_model", lambda path: "other")
+        other.setattr(slots, "identity", lambda files: "other")
         slots.chosen(engine, AUTO, file)
     assert steps.asked == 3
     assert len(json.loads(file.read_text())) == 3
