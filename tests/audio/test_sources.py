@@ -106,6 +106,33 @@ def test_sound_that_starts_late_keeps_its_time(tmp_path, make_file, make_chirp, 
     assert alike(read(path, start=2.0), got[32_000:])[0] > 0.99
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("mkv", "flac"), ("webm", "libopus"), ("mp4", "aac")])
+def test_a_part_that_kept_its_times_is_whole(tmp_path, make_file, make_chirp, alike, suffix, codec):
+    """As `ffmpeg -ss 5 -copyts -c copy` makes it. Its length by its header's word is when it ends."""
+    import av
+
+    whole = make_file(tmp_path / f"whole.{suffix}", codec, make_chirp(8.0, 48_000), 48_000)
+    path = tmp_path / f"part.{suffix}"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as out:
+        track = out.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None and 5.0 <= packet.pts * packet.time_base < 8.0:
+                packet.stream = track
+                out.mux(packet)
+    with open_source(path) as source:
+        assert source.duration == pytest.approx(3.0, abs=0.1)
+        got = np.concatenate(list(source.blocks()))
+    assert len(got) == pytest.approx(48_000, abs=1600)
+    assert alike(got[4800:], make_chirp(8.0)[-len(got) + 4800 :])[0] > 0.95
+    late = read(path, start=2.0)
+    assert len(late) == pytest.approx(len(got) - 32_000, abs=20)
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AudioError, match="cut short"), open_source(cut) as source:
+        for _ in source.blocks():
+            pass
+
+
 def test_a_pause_of_the_recorder_is_silence(tmp_path, make_file, make_chirp, alike):
     path = make_file(tmp_path / "gap.webm", "libopus", make_chirp(2.0, 48_000), 48_000, skip=(1.0, 2.5))
     got = read(path)

@@ -116,6 +116,8 @@ class ContainerReader:
         self._context = self._decoder()
         start = self._container.start_time
         self._origin = 0.0 if start is None else start / 1e6
+        # A part that kept its times names as its length, there, when it ends.
+        self._late = max(0.0, self._origin) if self._kind == "matroska" else 0.0
         self._resampler: Any = None
         self._shape: tuple[str, int, str] | None = None
         self._frames = self._decoded()
@@ -161,6 +163,7 @@ class ContainerReader:
     def _length(self) -> int | None:
         base, track = self._track.time_base, self._track.duration
         seconds = float(track * base) if track and base else (self._container.duration or 0) / 1e6
+        seconds -= self._late
         return round(seconds * self.rate) if 0 < seconds < 1e8 else None
 
     def blocks(self, first: int) -> Iterator[Floats]:
@@ -228,7 +231,8 @@ class ContainerReader:
         stated = _CLOCK.fullmatch(self._track.metadata.get("DURATION", ""))
         if stated:
             hours, minutes, seconds = stated.groups()
-            return round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * self.rate), 1.0
+            end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+            return round((end - self._late) * self.rate), 1.0
         return (None if self._container.streams.video else self.frames), 1.0
 
     def _decoded(self) -> Iterator[tuple[float | None, Floats]]:
