@@ -10,7 +10,7 @@ from dataclasses import replace
 import jsonschema
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gemma_audio_cli import DecodeOptions, Engine, EngineOptions, Transcriber, Window
@@ -39,6 +39,10 @@ def asked(transcriber: Transcriber, wanted: Shape, *, seed: int = 0, max_tokens:
     return transcriber.ask("What?", CLIP)
 
 
+PATTERNS = (
+    "[a-c]{2,3}x?", r"\d", r"\.", '"', r"\\", r"[\w.-]{1,3}", "[^a-z]", ".", "(?:é|[ -~]{2})", r"\$[\\\]\"]",
+    "a{0,2}", "(a|)", r"\n", r"\s",
+)  # fmt: skip
 # Each has an end, so that a model which never ends anything by itself has to.
 names = st.text("abcdeé_", min_size=1, max_size=4)
 leaves = st.one_of(
@@ -49,7 +53,11 @@ leaves = st.one_of(
         lambda v: {"enum": v}, st.lists(st.text('xyz "\\\n', max_size=4), min_size=1, max_size=3, unique=True)
     ),
     st.sampled_from([{"type": "string", "format": f} for f in ("date", "time", "date-time")]),
-    st.just({"type": "string", "pattern": "^[a-c]{2,3}x?$"}),
+    st.builds(
+        lambda parts, bar: {"type": "string", "pattern": f"^{''.join(parts)}({'|'.join(bar)})$"},
+        st.lists(st.sampled_from([*PATTERNS]), max_size=3),
+        st.lists(st.sampled_from([*PATTERNS]), min_size=1, max_size=2),
+    ),
     st.just({"type": ["integer", "null"]}),
 )  # fmt: skip
 
@@ -74,6 +82,7 @@ def nested(inner: st.SearchStrategy) -> st.SearchStrategy:
 schemas = st.recursive(leaves, nested, max_leaves=5)
 
 
+@example(schema={"type": "number"}, seed=264)  # wrote 7e2069696708, which no program can read
 @settings(max_examples=MANY, deadline=None, suppress_health_check=list(HealthCheck))
 @given(schema=schemas, seed=st.integers(0, 1 << 31))
 def test_an_answer_that_ends_fits_its_schema(transcriber, schema, seed):
@@ -108,6 +117,35 @@ def test_control_characters_stay_out_of_texts(transcriber):
         ('{"if": {}}', "if (at #)"),
         ('{"type": "string", "format": "email"}', "format 'email'"),
         ('{"type": "string", "pattern": "a"}', "must begin with ^"),
+        (r'{"pattern": "^a\\$"}', "must begin with ^"),
+        (r'{"items": {"pattern": "^\\p{L}$"}}', r"pattern at #/items has the escape \p"),
+        (r'{"pattern": "^\\bno$"}', r"the escape \b"),
+        (r'{"pattern": "^(a)\\1$"}', r"the escape \1"),
+        (r'{"pattern": "^\\D$"}', r"the escape \D"),
+        (r'{"pattern": "^[^\\w]$"}', "name them"),
+        (r'{"pattern": "^\u0007$"}', "U+0007"),
+        (r'{"pattern": "^[\u0000-\u001e]$"}', "U+0000"),
+        ('{"pattern": "^a|b$"}', "write ^(a|b)$"),
+        ('{"pattern": "^(?=a)$"}', "a group (?="),
+        ('{"pattern": "^(a$"}', "a ( without its )"),
+        ('{"pattern": "^a)$"}', "a ) without its ("),
+        ('{"pattern": "^[a$"}', "a [ without its ]"),
+        ('{"pattern": "^a+?$"}', "a ? behind a count"),
+        ('{"pattern": "^(a?)*$"}', "may be empty"),
+        ('{"pattern": "^((a{100}){100})$"}', "10000 times"),
+        ('{"pattern": "^' + "(" * 2000 + ")" * 2000 + '$"}', "nested too deeply"),
+        ('{"enum": []}', "its enum is empty"),
+        ('{"const": NaN}', "NaN is no number"),
+        ('{"enum": [-Infinity]}', "-Infinity is no number"),
+        ('{"const": 1e400}', "1e400 is no number"),
+        ('{"properties": {"a": {"$ref": "#"}}}', "leads to its root"),
+        ('{"$ref": "#"}', "leads to its root"),
+        ('{"$ref": "#/properties", "properties": {}}', "where no schema is"),
+        ('{"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}', "leads back to itself"),
+        (
+            '{"$defs": {"a": {"anyOf": [{"const": 1}, {"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}}}',
+            "leads back to itself",
+        ),
         ('{"$ref": "https://example.org/x.json"}', "leads elsewhere"),
         ('{"$ref": "#/$defs/none"}', "cannot be turned into a grammar"),
         ('{"type": "thing"}', "the schema is wrong at #/type"),
@@ -124,6 +162,43 @@ def test_what_cannot_be_held_to_is_one_line_that_names_it(schema, word):
         shape.from_schema(schema)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e400", "[-1e999]", "[" * 100_000, "{"]
+)
+def test_what_is_no_json_is_no_answer(text):
+    """Python's reader takes the first ones, and other programs fail on them."""
+    with pytest.raises(ValueError):  # noqa: PT011 - of any kind that it is read with
+        shape.from_schema("{}").checked(text)
+
+
+@given(st.text())
+def test_an_answer_is_printed_without_what_acts_on_a_terminal(text):
+    """A model may write such characters as escapes."""
+    printed = shape.from_schema('{"type": "string"}').checked(json.dumps(text))
+    assert json.loads(printed) == text
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e]", printed)
+
+
+def test_a_schema_may_hold_itself(transcriber):
+    tree = {
+        "$ref": "#/$defs/node",
+        "$defs": {
+            "node": {
+                "type": "object",
+                "properties": {"left": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}},
+                "required": ["left"],
+                "additionalProperties": False,
+            }
+        },
+    }
+    for seed in range(20):
+        answer = asked(transcriber, shape.from_schema(json.dumps(tree)), seed=seed)
+        if answer.complete:
+            jsonschema.validate(json.loads(answer.text), tree)
+            break
+    assert answer.fits
 
 
 @settings(max_examples=100, deadline=None)
@@ -191,6 +266,13 @@ def _one(seq: int, token: int):
     return Input(seq, tokens=[token], n_logits=1)
 
 
+@pytest.mark.parametrize("choice", ["a\x1b[31mb", "a\nb", "\x9b", "a\0", "\u202ea"])
+def test_choices_that_would_act_on_a_terminal_are_refused(choice):
+    with pytest.raises(UsageError, match="no answer may have") as caught:
+        shape.from_choices(["yes", choice])
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("choices", [[], ["yes"], ["yes", " "], ["yes", "yes "]])
 def test_too_few_choices_are_refused(choices):
     with pytest.raises(UsageError, match="two choices or more"):
@@ -218,3 +300,24 @@ def test_a_broken_grammar_is_an_error_and_the_engine_goes_on(transcriber, text):
     with pytest.raises((UsageError, EngineError)):
         asked(transcriber, shape.from_grammar(text))
     assert asked(transcriber, shape.from_grammar('root ::= "ok"')).text == "ok"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'root ::= "\x00"',
+        r'root ::= "a\u0000b"',
+        r'root ::= "[" [\]"] "]" "\U00000000"',
+        r'root ::= "\"\x00"',
+    ],
+)
+def test_a_zero_byte_in_a_literal_is_refused(text):
+    with pytest.raises(UsageError, match="zero byte"):
+        shape.from_grammar(text)
+
+
+def test_what_only_looks_like_a_zero_byte_is_none(transcriber):
+    wanted = shape.from_grammar('root ::= [^\\x00-\\x60\\x7B-\\U0010FFFF] "\\\\x00" # "\\x00"')
+    assert re.fullmatch(r"[a-z]\\x00", asked(transcriber, wanted).text)
+    for endless in ("[" * 500_000, '"' * 499_999, "#" * 500_000):
+        shape.from_grammar(endless)
