@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.cli.signals import terminal_kept
 from gemma_audio_cli.errors import DEVICE_FAILURES, GemmaAudioError, UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +88,9 @@ def chat(
         talk = Chat(job.recognizer, recordings, options)
         try:
             talk.hear()
-            _Session(job, talk, max_tokens, jsonl=jsonl).run()
+            session = _Session(job, talk, max_tokens, jsonl=jsonl)
+            with terminal_kept() if sys.stdin.isatty() else nullcontext():
+                session.run()
         finally:
             talk.close()
             job.close()
@@ -153,10 +157,12 @@ class _Session:
     def _save(self, name: str) -> None:
         from gemma_audio_cli.files import AtomicFile
 
-        path = Path(name).expanduser()
-        if path.exists():
+        if name == "-":
+            raise UsageError("the talk is on the terminal already; /save needs the name of a file")
+        path = Path(os.path.expanduser(name))  # Path's own fails where there is no such person
+        if os.path.lexists(path):
             raise UsageError(f"{path}: is there already; choose another name")
-        with AtomicFile(path) as file:
+        with AtomicFile(path, remedy="choose another name") as file:
             file.write(self._talk.markdown())
         say(f"{path}: saved")
 

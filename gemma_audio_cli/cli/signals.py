@@ -1,4 +1,4 @@
-"""Signals that end a recording or a live stream end it well."""
+"""Signals that end a recording or a live stream end it well, and leave a terminal as it was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -38,3 +38,36 @@ def until_signal(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+@contextmanager
+def terminal_kept() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end the process as ever, but first give the terminal back as it is now: a
+    line editor reads it key by key, and whoever kills the program would be left with that.
+    """
+    try:
+        import termios
+    except ImportError:  # Windows has no such signals either
+        yield
+        return
+    terminal = sys.stdin.fileno()
+    as_it_is = termios.tcgetattr(terminal)
+
+    def handle(number: int, _frame: object) -> None:
+        with suppress(termios.error):  # it may be gone
+            termios.tcsetattr(terminal, termios.TCSANOW, as_it_is)
+        with suppress(OSError):
+            os.write(sys.stderr.fileno(), b"\x1b[?2004l\n")  # the editor takes pasted text in brackets
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    numbers = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)

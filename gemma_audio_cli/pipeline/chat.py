@@ -13,7 +13,7 @@ from gemma_audio_cli.audio.read.source import display_name, open_source
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding.conversation import Conversation
 from gemma_audio_cli.decoding.transcriber import Transcriber
-from gemma_audio_cli.errors import DEVICE_FAILURES, UsageError
+from gemma_audio_cli.errors import DEVICE_FAILURES, TooLongError, UsageError
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
 from gemma_audio_cli.pipeline.talking import answered, moved
@@ -36,6 +36,8 @@ class Chat:
         self._transcriber: Transcriber | None = None
         self._talk: Conversation | None = None
         self._tries = 0  # at the last question
+        # Recordings and options as they were when the talk last heard something, where others are wanted.
+        self._before: tuple[list[str], AskOptions] | None = None
         self.said: list[tuple[str, Answer]] = []
         """Questions and answers so far, also those that the model has forgotten."""
 
@@ -43,52 +45,32 @@ class Chat:
         """Takes in the recordings, if that has not been done, and gives their seconds. The talk goes on.
         Raises InputError and UsageError, and leaves the talk about what was heard before.
         """
-        if self._talk is not None and self._talk.hears_something:
+        if self._talk is not None and self._talk.hears_something and self._before is None:
             return 0.0
-        seconds, labelled = 0.0, list[tuple[str, Window]]()
-        with ExitStack() as sources:
-            for name in self.recordings:
-                whole = WholeRecording(name, self._recognizer, self._options)
-                source = sources.enter_context(
-                    open_source(name, self._options.source, self._recognizer.notice)
-                )
-                for window in whole.windows(source) or ():
-                    labelled.append((whole.label(window, named=len(self.recordings) > 1), window))
-                if whole.failure is not None:
-                    self._recognizer.notice(f"{whole.failure}; the talk is about what comes before")
-                seconds += whole.seconds - source.start
-        if not labelled:
-            raise UsageError("no speech was heard; --no-vad talks about other sounds")
-        if self._talk is None:
-            longest = self._options.cut.windows(self._recognizer.longest_window).max_seconds
-            decode = replace(self._options.decode, max_seconds=longest)
-            self._transcriber = self._recognizer.transcriber(decode)
-            self._talk = self._transcriber.conversation(remember=True)
-        assert self._transcriber is not None
         try:
-            something = self._talk.hear(labelled)
-        except DEVICE_FAILURES as error:
-            if not moved(self._transcriber, self._talk, error):
-                raise
-            something = self._talk.hear(labelled)
-        if not something:
-            raise UsageError("there is too little sound to talk about")
+            seconds = self._heard()
+        except DEVICE_FAILURES:  # another engine may go on with what is wanted
+            raise
+        except BaseException:  # also an interruption
+            if self._before is not None:
+                self.recordings, self._options = self._before
+                self._before = None
+            raise
+        self._before = None
         return seconds
 
     def add(self, recording: str) -> None:
         """Hear this one as well. Raises InputError where it cannot be opened."""
         with open_source(recording, self._options.source, self._recognizer.notice):
             pass
-        self.recordings.append(recording)
-        self._hear_anew()
+        self._change([*self.recordings, recording], self._options)
 
     def part(self, start: float, end: float | None) -> None:
         """Hear only this stretch of the recordings. Raises UsageError."""
         if end is not None and end <= start:
             raise UsageError("the end must come after the start")
         source = replace(self._options.source, start=start, end=end)
-        self._options = replace(self._options, source=source)
-        self._hear_anew()
+        self._change(self.recordings, replace(self._options, source=source))
 
     def ask(self, question: str) -> Iterator[str | Answer]:
         """The answer in pieces as it is decoded; the Answer comes last. Raises what `hear` raises."""
@@ -127,9 +109,46 @@ class Chat:
 
     # -- steps --
 
-    def _hear_anew(self) -> None:
+    def _change(self, recordings: list[str], options: AskOptions) -> None:
+        """Others are to be heard. What was heard stays until they are read."""
         if self._talk is not None:
-            self._talk.unhear()
+            self._before = self._before or (self.recordings, self._options)
+        self.recordings, self._options = recordings, options
+
+    def _heard(self) -> float:
+        """Takes in the recordings as they are wanted; their seconds."""
+        shown = ", ".join(map(display_name, self.recordings))
+        seconds, labelled = 0.0, list[tuple[str, Window]]()
+        with ExitStack() as sources:
+            for name in self.recordings:
+                whole = WholeRecording(name, self._recognizer, self._options)
+                source = sources.enter_context(
+                    open_source(name, self._options.source, self._recognizer.notice)
+                )
+                for window in whole.windows(source) or ():
+                    labelled.append((whole.label(window, named=len(self.recordings) > 1), window))
+                if whole.failure is not None:
+                    self._recognizer.notice(f"{whole.failure}; the talk is about what comes before")
+                seconds += whole.seconds - source.start
+        if not labelled:
+            raise UsageError(f"{shown}: no speech was heard; --no-vad talks about other sounds")
+        if self._talk is None:
+            longest = self._options.cut.windows(self._recognizer.longest_window).max_seconds
+            decode = replace(self._options.decode, max_seconds=longest)
+            self._transcriber = self._recognizer.transcriber(decode)
+            self._talk = self._transcriber.conversation(remember=True)
+        assert self._transcriber is not None
+        try:
+            something = self._talk.hear(labelled)
+        except TooLongError as error:
+            raise TooLongError(f"{shown}: {error}") from None
+        except DEVICE_FAILURES as error:
+            if not moved(self._transcriber, self._talk, error):
+                raise
+            something = self._talk.hear(labelled)
+        if not something:
+            raise UsageError(f"{shown}: there is too little sound to talk about")
+        return seconds
 
     def _asked(self, question: str) -> Iterator[str | Answer]:
         self.hear()

@@ -57,6 +57,12 @@ class Terminal:
         """Does it stand on the screen now?"""
         return any(text in line for line in self._screen.display)
 
+    def modes(self) -> int:
+        """How the terminal treats what is typed."""
+        import termios
+
+        return termios.tcgetattr(self._master)[3]
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
@@ -90,6 +96,10 @@ def test_a_talk(tmp_path, environment, recording):
     talk.wait_for(r"talk.md: saved\n>$")
     talk.type("/save talk.md\r")
     talk.wait_for("talk.md: is there already")
+    talk.type("/save -\r")
+    talk.wait_for(r"/save needs the name of a file\n>$")
+    talk.type("/save nowhere/talk.md\r")
+    talk.wait_for(r"create the folder[\s\S]*choose another name\n>$")
     talk.type("/nothing\r")
     talk.wait_for("there is no command /nothing")
     talk.type("/help\r")
@@ -115,6 +125,42 @@ def test_another_stretch_and_another_answer(tmp_path, environment, recording):
     talk.wait_for(r"the end must come after the start\n>$")
     talk.type("/quit\r")
     assert talk.process.wait(PATIENCE) == 0
+
+
+def test_what_cannot_be_heard_leaves_the_talk_as_it_was(tmp_path, environment, recording):
+    samples, rate = soundfile.read(SAMPLE)
+    soundfile.write(tmp_path / "hours.wav", np.tile(samples, 400), rate)
+    talk = Terminal(tmp_path, environment, "-m", "demo", recording)
+    talk.wait_for(r"^>$")
+    for attempt, answer in (
+        ("/from 4.05 /to 4.1", "a.wav: no speech was heard"),
+        ("/from 100", "a.wav: "),
+        ("/add hours.wav", r"a.wav, hours.wav: \d+ positions are needed"),
+        ("/add hours.wav", r"a.wav, hours.wav: \d+ positions are needed"),
+    ):
+        talk.type("/reset\r")
+        talk.type(f"{attempt}\r")
+        talk.wait_for(rf"{attempt}\n[\s\S]*{answer}[^>]*\n>$")
+        talk.type(f"{FIRST}\r")
+        talk.wait_for(r"first digit\?\n4\n>$")
+    talk.type("/save talk.md\r")
+    talk.wait_for(r"talk.md: saved\n>$")
+    assert talk.end() == 0
+    assert (tmp_path / "talk.md").read_text() == f"# a.wav\n\n**{FIRST}**\n\n4\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_kill_at_the_prompt_gives_the_terminal_back(tmp_path, environment, recording, number):
+    import termios
+
+    talk = Terminal(tmp_path, environment, "-m", "demo", recording)
+    usual = talk.modes()
+    assert usual & termios.ECHO
+    talk.wait_for(r"^>$")
+    assert not talk.modes() & termios.ECHO, "the line editor shows what is typed"
+    talk.process.send_signal(number)
+    assert talk.process.wait(PATIENCE) == -number
+    assert talk.modes() == usual
 
 
 def test_control_c_gives_up_a_line_and_keeps_the_talk(tmp_path, environment, recording):
