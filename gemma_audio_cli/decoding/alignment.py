@@ -2,7 +2,7 @@
 
     a window's answer ──► attention of chosen heads on its sound ──► one place a token, in order
                                                                             │
-    word ends = place of the last token + the heads' offset  ◄──────────────┘
+    word ends = place of the last token + the heads' offset  ◄──────────────┘  (a word takes 0.12 s at least)
     pauses in the sound near a word's end ──► its end, and the next one's start
 
 A model that is about to write a word looks at the sound of that word; which heads do differs by model
@@ -25,9 +25,10 @@ TOKEN_SECONDS = 1 / TOKENS_A_SECOND
 _NEAR = 0.16
 """Seconds: a pause that is further from where a word ends by the heads' word is another one."""
 _LEAST_WORD = 0.12
-"""Seconds: a pause so shortly before the end of the next word is inside of it."""
-_SHORTEST = 0.02
-"""Seconds a word lasts, at least."""
+"""Seconds between the ends of two words, at least: a pause so shortly before an end is inside of the word."""
+_LEAST_STEP = round(_LEAST_WORD / TOKEN_SECONDS)
+_SHORTEST = 0.06
+"""Seconds a word lasts, at least; what is shorter than that has not been heard before the word ends."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,21 @@ class Span:
     end: float
 
 
-def path(weights: Floats) -> list[int]:
-    """The place of each row of `weights` [rows, places]: never backwards, the largest sum of log-weights."""
+def path(weights: Floats, steps: Sequence[int]) -> list[int]:
+    """The place of each row of `weights` [rows, places]: from the row before on by so many `steps` [rows] at
+    least, the largest sum of log-weights. Where there is no room for the steps there are none.
+    """
     scores = np.log(weights.astype(np.float64) + 1e-6)
     rows, places = scores.shape
+    if sum(steps[1:]) >= places:
+        steps = [0] * rows
     best, origins = scores[0], np.zeros((rows, places), dtype=np.int64)
     for row in range(1, rows):
+        step = steps[row]
         reached = np.maximum.accumulate(best)
-        origins[row] = np.maximum.accumulate(np.where(best == reached, np.arange(places), 0))
+        from_where = np.maximum.accumulate(np.where(best == reached, np.arange(places), 0))
+        reached = np.concatenate([np.full(step, -np.inf), reached[: places - step]])
+        origins[row, step:] = from_where[: places - step]
         best = reached + scores[row]
     found = [int(best.argmax())]
     for row in range(rows - 1, 0, -1):
@@ -81,8 +89,20 @@ def path(weights: Floats) -> list[int]:
 
 def word_ends(weights: Floats, last_rows: Sequence[int], offset: float) -> list[float]:
     """Seconds at which words end. `last_rows`: of each word, the row that wrote its last token."""
-    places = path(weights)
+    places = path(weights, _steps(last_rows, len(weights)))
     return [(places[row] + 1) * TOKEN_SECONDS + offset for row in last_rows]
+
+
+def _steps(last_rows: Sequence[int], rows: int) -> list[int]:
+    """What words take at least, spread over the tokens of each."""
+    steps = [0] * rows
+    before = -1
+    for last in last_rows:
+        count = last - before
+        for index in range(count):
+            steps[before + 1 + index] = _LEAST_STEP * (index + 1) // count - _LEAST_STEP * index // count
+        before = max(before, last)
+    return steps
 
 
 def spans(ends: Sequence[float], samples: Floats) -> list[Span]:
@@ -134,7 +154,8 @@ def _pauses(loudness: Floats) -> list[Span]:
 
 def _first_start(end: float, pauses: Sequence[Span]) -> float:
     """Where the first word starts: behind the last real pause before its end."""
-    before = [pause.end for pause in pauses if pause.end < end - 0.05 and pause.end - pause.start >= 0.1]
+    real = [pause for pause in pauses if pause.end - pause.start >= 0.1]
+    before = [pause.end for pause in real if pause.end <= end - _LEAST_WORD]
     return before[-1] if before else 0.0
 
 
@@ -151,17 +172,17 @@ def _boundary(
     """
     low = max(end - _NEAR, start + _SHORTEST)
     high = end + _NEAR if following is None else min(end + _NEAR, following - _LEAST_WORD)
-    near = [pause for pause in pauses if pause.start < high and pause.end > low]
+    heard = min(start + _SHORTEST, seconds)
+    near = [pause for pause in pauses if heard <= pause.start < high and pause.end > low]
     if near:
         pause = min(near, key=lambda pause: max(pause.start - end, end - pause.end, 0.0))
-        stop = max(pause.start, start + _SHORTEST)
-        return stop, max(stop, pause.end if following is None else min(pause.end, following))
+        return pause.start, max(pause.start, pause.end if following is None else min(pause.end, following))
     if following is None:
-        stop = max(min(end, seconds), start)
+        stop = max(min(end, seconds), heard)
         return stop, stop
     first = round(max(end - 0.06, low) * 100)
     last = max(first + 1, round(min(end + 0.06, high) * 100) + 1)
     around = loudness[first:last]
     meeting = (first + int(around.argmin())) / 100 if len(around) else end
-    meeting = min(max(meeting, start), seconds)
+    meeting = min(max(meeting, heard), seconds)
     return meeting, meeting

@@ -55,10 +55,11 @@ def format_of_file(file: Path | None) -> str:
     UsageError for any other extension: what is under a name must be what the name says.
     """
     ending = file.suffix[1:].lower() if file else ""
-    if not ending:
+    if file is None or not ending:
         return "text"
-    for kind, extension in EXTENSIONS.items():
-        if ending == extension:
+    # The longest one: what ends with .words.tsv ends with .tsv too.
+    for kind, extension in sorted(EXTENSIONS.items(), key=lambda item: -len(item[1])):
+        if file.name.lower().endswith(f".{extension}"):
             return kind
     known = ", ".join(f".{extension}" for extension in EXTENSIONS.values())
     raise UsageError(f"{file}: .{ending} is no format that can be written ({known}); name one with -f")

@@ -39,6 +39,8 @@ from gemma_audio_cli.transcript import Word  # noqa: E402
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")
 Words = list[tuple[str, float, float]]
+_SHORT = 0.1
+"""Seconds: no digit of these recordings is shorter."""
 
 
 def take(speech: Path, digit: int, speaker: str, number: int) -> Floats:
@@ -69,8 +71,8 @@ def string(speech: Path, rng: np.random.Generator, speaker: str, noise: float) -
 
 
 def accuracy(engine: Engine, arguments: argparse.Namespace) -> None:
-    """Prints a line of JSON for each speaker, then one for all."""
-    every: list[float] = []
+    """Prints a line of JSON for each speaker, then one for all, and how many words are too short."""
+    every, lengths = list[float](), list[float]()
     for speaker in SPEAKERS:
         rng = np.random.default_rng([arguments.seed, SPEAKERS.index(speaker)])
         made = [
@@ -82,12 +84,15 @@ def accuracy(engine: Engine, arguments: argparse.Namespace) -> None:
         transcriber.close()
         errors: list[float] = []
         for segment, (_, true) in zip(segments, made, strict=True):
+            lengths += [word.end - word.start for word in segment.words]
             if [word.text for word in segment.words] == [text for text, _, _ in true]:
                 for word, (_, start, end) in zip(segment.words, true, strict=True):
                     errors += [abs(word.start - start), abs(word.end - end)]
         every += errors
         report(speaker, errors)
     report("all", every)
+    short = sum(length < _SHORT for length in lengths)
+    print(json.dumps({"words": len(lengths), f"below_{_SHORT * 1000:.0f}_ms": short}), flush=True)
 
 
 def report(name: str, errors: list[float]) -> None:

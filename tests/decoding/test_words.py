@@ -99,17 +99,24 @@ def test_words_of_a_text_are_those_it_begins_with():
 # ---- places and pauses -----------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
-def test_the_path_goes_forward_and_no_other_is_better(rows, places, seed):
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=4), st.integers(1, 6), st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_the_path_goes_forward_and_no_other_is_better(steps, places, seed):
+    rows = len(steps)
     weights = np.random.default_rng(seed).random((rows, places), dtype=np.float32)
-    found = path(weights)
-    assert found == sorted(found)
+    found = path(weights, steps)
+    if sum(steps[1:]) >= places:  # no room for them
+        steps = [0] * rows
+    assert all(b - a >= step for a, b, step in zip(found, found[1:], steps[1:], strict=False))
 
     def total(way) -> float:
         return sum(np.log(float(weights[row, place]) + 1e-6) for row, place in enumerate(way))
 
-    every = itertools.combinations_with_replacement(range(places), rows)
+    every = [
+        way
+        for way in itertools.combinations_with_replacement(range(places), rows)
+        if all(b - a >= step for a, b, step in zip(way, way[1:], steps[1:], strict=False))
+    ]
     assert total(found) == pytest.approx(max(map(total, every)), abs=1e-4)
 
 
@@ -131,6 +138,30 @@ def test_words_stay_in_order_and_in_the_window(ends, seconds, seed, loud):
     assert all(a <= b + 1e-9 for a, b in itertools.pairwise(edges))
     assert edges[0] >= 0
     assert edges[-1] <= seconds + 0.05
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 200), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_words_take_their_time_where_there_is_any(tokens, places, seed):
+    """Whatever the heads say: two ends are 0.12 s apart, also of words of several tokens."""
+    last = [int(row) - 1 for row in np.cumsum(tokens)]
+    weights = np.random.default_rng(seed).random((sum(tokens), places), dtype=np.float32) ** 8
+    ends = word_ends(weights, last, 0.0)
+    least = 0.12 if 3 * len(tokens) <= places else 0.0
+    assert all(b - a >= least - 1e-9 for a, b in itertools.pairwise(ends))
+
+
+@given(st.lists(st.floats(0.12, 0.5), min_size=1, max_size=12), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_no_word_is_shorter_than_a_sound(gaps, seed):
+    """Pauses anywhere: one that begins with a word is not its end."""
+    rng = np.random.default_rng(seed)
+    ends = list(np.cumsum(gaps))
+    samples = rng.normal(0, 0.1, round((ends[-1] + 0.2) * RATE)).astype(np.float32)
+    for at in rng.uniform(0, ends[-1], 8):
+        samples[round(at * RATE) : round((at + rng.uniform(0.03, 0.3)) * RATE)] = 0
+    found = spans(ends, samples)
+    assert min(span.end - span.start for span in found) >= 0.06 - 1e-9
 
 
 def test_a_word_ends_where_a_pause_begins():

@@ -32,7 +32,7 @@ from gemma_audio_cli.output import (
 )
 from gemma_audio_cli.output.as_json import segment_as_dict
 from gemma_audio_cli.output.cues import display_width, make_cues, spread
-from gemma_audio_cli.output.formats import check_formats
+from gemma_audio_cli.output.formats import check_formats, format_of_file
 
 HELLO = Segment(0.0, 2.5, "Hello there.", logprob=-0.25)
 WORLD = Segment(3.0, 4.25, "How are you?", flags=("unreliable",))
@@ -405,6 +405,14 @@ def test_a_translation_is_a_field_of_its_own_and_the_cue():
     assert [line.split("\t")[2:] for line in table] == [
         ["text", "translation"], ["Guten Tag.", "Good day."], [HELLO.text, ""],
     ]  # fmt: skip
+
+
+def test_a_file_s_format_is_that_of_its_longest_extension():
+    for kind, extension in EXTENSIONS.items():
+        for name in (f"a.{extension}", f"A.{extension.upper()}", f"a.b.{extension}"):
+            assert format_of_file(Path(name)) == kind, name
+    assert format_of_file(Path("words.tsv")) == "tsv"
+    assert format_of_file(None) == format_of_file(Path("a")) == "text"
 
 
 def test_formats_by_name():
