@@ -10,7 +10,7 @@ import typer
 
 from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.ask_passes import HeardBar, Passes
-from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.common import Job, unfinished
 from gemma_audio_cli.cli.messages import exit_codes, put_json, say
 from gemma_audio_cli.cli.options import (
     AnswerShape,
@@ -246,16 +246,15 @@ class _Shown:
             self._writer.end()
 
     def _report_oddities(self, name: str, answer: Answer) -> None:
-        limit = self._options.decode.max_tokens
-        cut = f"the answer was cut at {limit} tokens"
+        reason = unfinished(answer, self._options.decode.max_tokens)
         if self._shaped and not answer.fits:
-            reason = "the answer does not fit the schema" if answer.complete else f"{cut} and is not whole"
-            say(f"error: {name}: {reason}; allow more with --max-tokens, or ask for less")
+            misfit = "it does not fit the schema; ask otherwise, or try another model"
+            say(f"error: {name}: no answer of that shape: {reason or misfit}")
             self._job.failed()
             return
         if not answer.text and answer.parts and not answer.evidence:
             self._job.notice(f"{name}: nothing in it bears on the question")
         elif not answer.text:
             self._job.notice(f"{name}: the model gave no answer")
-        if not answer.complete:
-            self._job.notice(f"{name}: {cut}; allow more with --max-tokens")
+        if reason is not None:
+            self._job.notice(f"{name}: the answer is not whole: {reason}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from gemma_audio_cli import interrupts
-from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.common import Job, unfinished
 from gemma_audio_cli.cli.messages import exit_codes, put, put_json, say
 from gemma_audio_cli.cli.options import (
     Files,
@@ -201,8 +201,9 @@ class _Session:
         elif not self._person:
             put(one_line(answer.text))
         sys.stdout.flush()
-        if not answer.complete:
-            self._job.notice(f"the answer was cut at {self._max_tokens} tokens; allow more with --max-tokens")
+        reason = unfinished(answer, self._max_tokens)
+        if reason is not None:
+            self._job.notice(f"the answer is not whole: {reason}")
 
 
 def _stretch(text: str) -> tuple[float, float | None]:

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 import typer
 
 from gemma_audio_cli.cli.messages import say
-from gemma_audio_cli.errors import GemmaAudioError, UsageError
+from gemma_audio_cli.errors import GemmaAudioError, ModelNotFoundError, UsageError
 from gemma_audio_cli.formatting import printable
 from gemma_audio_cli.sound import SAMPLE_RATE
+from gemma_audio_cli.transcript import FLAG_REPETITION, FLAG_THINKING
 
 if TYPE_CHECKING:
     from gemma_audio_cli.cli.options import Model, Notices
-    from gemma_audio_cli.config import Settings
+    from gemma_audio_cli.config import Loaded, Settings
     from gemma_audio_cli.engine.engine import Engine
     from gemma_audio_cli.engine.structs import Timings
     from gemma_audio_cli.pipeline.events import RecordingDone
     from gemma_audio_cli.pipeline.options import AskOptions
     from gemma_audio_cli.pipeline.recognizer import Recognizer
     from gemma_audio_cli.pipeline.slots import Slots
-    from gemma_audio_cli.transcript import Segment
+    from gemma_audio_cli.transcript import Answer, Segment
 
 DEMO_NOTICE = (
     "using the small demo model, which knows spoken digits and a few commands only; "
@@ -42,6 +43,17 @@ def oddity(name: str, segment: Segment) -> str | None:
     return f"{name}: {segment.start:.1f} s to {segment.end:.1f} s: {what}"
 
 
+def unfinished(answer: Answer, max_tokens: int) -> str | None:
+    """Why the model did not end its answer by itself, and what helps; None: it did."""
+    if answer.complete:
+        return None
+    if FLAG_REPETITION in answer.flags:
+        return "it ran into a loop and was ended there; ask otherwise, or try another model"
+    if FLAG_THINKING in answer.flags:
+        return f"the model thought for all of its {max_tokens} tokens; allow more with --max-tokens"
+    return f"it was cut at {max_tokens} tokens; allow more with --max-tokens"
+
+
 class Job:
     """One run of a command: its settings, its model, and how it went so far."""
 
@@ -53,16 +65,24 @@ class Job:
         self._warned: set[str] = set()
         self._recognizer: Recognizer | None = None
         self._exit_code = 0
-        self.settings: Settings = self.settings_of(None)
+        self._loaded = self._settings_of(None)
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the run."""
+        return self._loaded.settings
 
     def settings_of(self, recording: str | None) -> Settings:
         """With what its folder says; None: without that. Raises UsageError."""
+        return self._settings_of(recording).settings
+
+    def _settings_of(self, recording: str | None) -> Loaded:
         loaded = self._folders.of(recording)
         for warning in loaded.warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self.notice(f"warning: {warning}")
-        return loaded.settings
+        return loaded
 
     def about(self, recordings: Iterable[str]) -> None:
         """What the run is about: the model is the one of their folders. Raises UsageError where those name
@@ -79,7 +99,7 @@ class Job:
                 f"{other or usual}; name one with -m, or take two runs"
             )
         if found:
-            self.settings = self.settings_of(next(iter(found.values())))
+            self._loaded = self._settings_of(next(iter(found.values())))
         _ = self.recognizer
 
     @property
@@ -90,7 +110,13 @@ class Job:
         if self._recognizer is None:
             chosen = self._model.options(self.settings)
             demo_notice = None if chosen.model else DEMO_NOTICE
-            self._recognizer = Recognizer(chosen, notice=self.notice, demo_notice=demo_notice)
+            try:
+                self._recognizer = Recognizer(chosen, notice=self.notice, demo_notice=demo_notice)
+            except ModelNotFoundError as error:
+                sources = self._loaded.sources
+                if self._model.model is None and "model" in sources and chosen.mmproj is None:
+                    raise ModelNotFoundError(f"{sources['model']}: model: {error}") from None
+                raise
         return self._recognizer
 
     def notice(self, text: str) -> None:

@@ -29,6 +29,18 @@ _ROOM = 2048
 """Positions for questions and answers behind the sound, where the model's context has them."""
 
 
+def check_room(engine: Engine, prompt: int, answer: int) -> None:
+    """Raises TooLongError where a prompt of so many positions and an answer of so many tokens do not fit into
+    the model's context.
+    """
+    limit = engine.info.n_ctx_train
+    if prompt + answer > limit:
+        raise TooLongError(
+            f"{prompt + answer} positions are needed, {answer} of them for the answer, and the model has "
+            f"{limit}; hear less (--start, --end), or allow a shorter answer (--max-tokens)"
+        )
+
+
 def by_time(window: Window) -> str:
     """The stretch a window covers: 0:00:30-0:00:58."""
     return f"{hms(window.start)}-{hms(window.end)}"
@@ -61,6 +73,7 @@ class Conversation:
         self._sound = 0  # positions, behind the prompt's head
         self._held: list[int] = []  # tokens in the K/V cache, behind the sound
         self._turns: list[Turn] = []
+        self._outgrown = False  # and told of
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -81,11 +94,12 @@ class Conversation:
                 if len(clip):
                     clips.append(clip)
                     self._labels.append(label)
-                    self._check_room(sum(map(len, clips)))
+                    check_room(self._engine, sum(map(len, clips)), self._options.max_tokens)
             if not clips:
                 return False
             built = self._built("")
             positions = built.positions(sum(map(len, clips)), self._options.max_tokens)
+            check_room(self._engine, positions - self._options.max_tokens, self._options.max_tokens)
             limit = self._engine.info.n_ctx_train
             session = self._engine.session(SessionOptions(n_ctx=cache_size(positions + _ROOM, limit)))
             self._decoder = SequenceDecoder(self._engine, session, built, self._options.guards)
@@ -125,7 +139,7 @@ class Conversation:
 
     def forget(self) -> None:
         """Drop all turns; the sound stays."""
-        self._turns = []
+        self._turns, self._outgrown = [], False
 
     def drop_last(self) -> Turn | None:
         """Take back the last turn; None: there is none."""
@@ -183,7 +197,11 @@ class Conversation:
             if not self._turns:
                 raise TooLongError(f"the question is too long: it has {len(wanted)} tokens")
             self._turns.pop(0)
-            self._notice("the conversation outgrew the model's context; its oldest turn is forgotten")
+            if not self._outgrown:
+                self._outgrown = True
+                self._notice(
+                    "the conversation outgrew the model's context; from now on its oldest turns are forgotten"
+                )
 
     def _asked(self, question: str, *, first: bool) -> tuple[int, ...]:
         """The question with the marks around it: what ends the clip or the answer before it, and what begins
@@ -197,10 +215,3 @@ class Conversation:
         if any(self._engine.is_control(token) for token in tokens):
             return tuple(self._engine.tokenize(answer.text))
         return tokens
-
-    def _check_room(self, clip_tokens: int) -> None:
-        limit, needed = self._engine.info.n_ctx_train, clip_tokens + self._options.max_tokens
-        if needed > limit:
-            raise TooLongError(
-                f"{needed} positions are needed, the model has {limit}; give shorter recordings"
-            )

@@ -19,7 +19,7 @@ from gemma_audio_cli.decoding.alignment import Heads
 from gemma_audio_cli.decoding.answering import answering, in_shape
 from gemma_audio_cli.decoding.calibration import calibrate
 from gemma_audio_cli.decoding.context import Hints
-from gemma_audio_cli.decoding.conversation import Conversation, by_time
+from gemma_audio_cli.decoding.conversation import Conversation, by_time, check_room
 from gemma_audio_cli.decoding.echo import EchoCheck
 from gemma_audio_cli.decoding.guards import judged
 from gemma_audio_cli.decoding.incremental import Incremental
@@ -30,7 +30,7 @@ from gemma_audio_cli.engine.audio_stream import AudioStream, encode
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.session import Session
 from gemma_audio_cli.engine.structs import SessionOptions, cache_size, clip_positions
-from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, ModelError, Notice, TooLongError, no_notice
+from gemma_audio_cli.errors import DEVICE_FAILURES, EngineError, ModelError, Notice, no_notice
 from gemma_audio_cli.transcript import Answer, Segment
 
 FallBack = Callable[[Engine, Exception], Engine | None]
@@ -297,13 +297,13 @@ class Transcriber:
                     continue
                 clips.append(clip)
                 labels.append(by_time(window))
-                self._check_room(sum(map(len, clips)) + budget)
+                check_room(self.engine, sum(map(len, clips)), budget)
             if not clips:  # too short to hear anything in: an answer would be made up
                 yield Answer("", 0, None, True)
                 return
             shape = self.options.shape
             built = self._prompt(question + (shape.hint if shape is not None else ""), labels)
-            decoder = self._asking(built, built.positions(sum(map(len, clips)), budget))
+            decoder = self._asking(built, sum(map(len, clips)), budget)
             decoder.reset()
             answer, _ = yield from answering(decoder, self.options, built.sound(clips))
         finally:
@@ -311,16 +311,10 @@ class Transcriber:
                 clip.close()
         yield answer
 
-    def _check_room(self, positions: int) -> None:
-        limit = self.engine.info.n_ctx_train
-        if positions > limit:
-            raise TooLongError(
-                f"{positions} positions are needed, the model has {limit}; give shorter recordings"
-            )
-
-    def _asking(self, built: prompt.Prompt, positions: int) -> SequenceDecoder:
-        """A sequence that holds so many positions: in the present session where it is large enough."""
-        self._check_room(positions)
+    def _asking(self, built: prompt.Prompt, clip_tokens: int, budget: int) -> SequenceDecoder:
+        """A sequence that holds so much sound and answer: in the present session where it is large enough."""
+        positions = built.positions(clip_tokens, budget)
+        check_room(self.engine, positions - budget, budget)
         session = self._asked.session if self._asked is not None else None
         if session is None or session.options.n_ctx < positions:
             self.close()

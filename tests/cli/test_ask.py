@@ -128,6 +128,29 @@ def test_an_answer_that_is_cut_is_an_error_and_nothing_on_stdout(cli):
     assert "cut at 6 tokens" in done.err
 
 
+def test_an_answer_that_is_whole_and_misfits_is_not_blamed_on_its_length(cli):
+    """The grammar writes the constant, which is of another type."""
+    done = asked(cli, "--schema", '{"type": "string", "const": 1}', FIRST, SAMPLE)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "does not fit the schema" in done.err
+    assert "--max-tokens" not in done.err
+
+
+def test_an_answer_that_ran_into_a_loop_is_not_called_too_long(cli, tmp_path):
+    (tmp_path / "loop.gbnf").write_text('root ::= ("4 1 7 ")+ "x"\n')
+    done = asked(cli, "--grammar", "loop.gbnf", FIRST, SAMPLE)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "ran into a loop" in done.err
+    assert "--max-tokens" not in done.err
+
+
+def test_a_folder_is_no_recording(cli, tmp_path):
+    (tmp_path / "talks").mkdir()
+    done = asked(cli, FIRST, "talks")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "name recordings, or take all in it with transcribe -r" in done.err
+
+
 def test_choices_have_probabilities(cli):
     done = asked(cli, "--choices", "7,4", FIRST, SAMPLE)
     assert (done.code, done.out) == (0, "4\n")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -261,6 +262,21 @@ def test_what_holds_for_a_recording_and_where_it_comes_from(cli, env, tmp_path):
     there = json.loads(cli("config", "show", "--json", "--for", "talks", env=env).out)
     assert (there["language"], there["context"]) == ("de", "Kilo\nSmith, John\n")
     assert json.loads(cli("config", "show", "--json", env=env).out)["language"] == "French"
+
+
+@pytest.mark.parametrize("command", [("transcribe",), ("ask", "Why?"), ("chat",), ("minutes",)])
+def test_a_model_that_is_set_and_missing_is_named_with_its_place(cli, env, tmp_path, recording, command):
+    (tmp_path / "talks").mkdir()
+    (tmp_path / "talks" / "a.wav").write_bytes(Path(recording).read_bytes())
+    place = tmp_path / "talks" / ".gemma-audio.toml"
+    place.write_text('model = "nosuch"\n')
+    place.chmod(0o644)
+    done = cli(*command, "-q", "talks/a.wav", env=env)
+    assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
+    assert f"{place}: model: " in done.err
+    assert "nosuch" in done.err
+    named = cli(*command, "-q", "-m", "other", "talks/a.wav", env=env)
+    assert ("other" in named.err, str(place) in named.err) == (True, False)
 
 
 def test_a_glossary_that_is_set_is_found_from_anywhere(cli, env, tmp_path):

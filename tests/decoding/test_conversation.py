@@ -9,6 +9,7 @@ import soundfile
 from gemma_audio_cli import DecodeOptions, Engine, EngineOptions, Transcriber, Window
 from gemma_audio_cli.decoding import conversation, prompt
 from gemma_audio_cli.decoding.conversation import Conversation, by_time
+from gemma_audio_cli.engine.audio_stream import encode
 from gemma_audio_cli.errors import TooLongError
 from gemma_audio_cli.transcript import Answer
 
@@ -128,8 +129,7 @@ def test_the_oldest_turns_go_first_with_a_notice_and_never_the_sound(tiny, monke
         assert talk._sound == heard
         assert talk.turns[-1].question == "Question 7?"
         assert len(talk.turns) < 8
-    assert notices
-    assert len(set(notices)) == 1
+    assert len(notices) == 1, "once is enough"
 
 
 def test_a_question_that_is_too_long_is_refused_and_the_talk_goes_on(tiny, monkeypatch):
@@ -138,6 +138,34 @@ def test_a_question_that_is_too_long_is_refused_and_the_talk_goes_on(tiny, monke
         with pytest.raises(TooLongError, match="the question is too long"):
             said(talk, "why " * 2000)
         assert said(talk, "Why?").tokens
+
+
+def test_what_does_not_fit_says_what_the_answer_takes_and_what_helps(tiny):
+    """In the same words where it is asked once and where it is talked about."""
+    limit = tiny.info.n_ctx_train
+    said_of_it = []
+    with Conversation(tiny, DecodeOptions(max_tokens=limit)) as talk:
+        with pytest.raises(TooLongError, match=f"{limit} of them for the answer") as caught:
+            talk.hear([("", Window(0.0, noise(1.0)))])
+        said_of_it.append(str(caught.value))
+        assert not talk.hears_something
+    transcriber = Transcriber(tiny, DecodeOptions(max_tokens=limit))
+    with pytest.raises(TooLongError) as caught:
+        transcriber.ask("What?", [Window(0.0, noise(1.0))])
+    transcriber.close()
+    said_of_it.append(str(caught.value))
+    assert len(set(said_of_it)) == 1
+    assert all(option in said_of_it[0] for option in ("--start", "--end", "--max-tokens"))
+
+
+def test_sound_that_fits_without_its_prompt_only_is_refused(tiny):
+    """Not by the engine, which speaks of positions alone."""
+    (clip,) = encode(tiny, [noise(1.0)])
+    budget = tiny.info.n_ctx_train - len(clip)
+    clip.close()
+    talk = Conversation(tiny, DecodeOptions(max_tokens=budget))
+    with talk, pytest.raises(TooLongError, match="--max-tokens"):
+        talk.hear([("", Window(0.0, noise(1.0)))])
 
 
 def test_of_nothing_nothing_is_said(demo):

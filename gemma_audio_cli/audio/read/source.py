@@ -230,7 +230,9 @@ def _stdin(name: str, gone: Callable[[], bool] | None) -> ByteStream:
 def _open(path: Path, name: str) -> BinaryIO:
     try:
         if path.is_dir():
-            raise AudioError(f"{name}: this is a folder; add -r to take the recordings in it")
+            raise AudioError(
+                f"{name}: this is a folder; name recordings, or take all in it with transcribe -r"
+            )
         return path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
         raise AudioError(f"{name}: {advice(name) or 'no such file; check the path'}") from None
