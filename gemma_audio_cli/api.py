@@ -31,7 +31,7 @@ from gemma_audio_cli.pipeline.options import AskOptions, InstructionOptions, Mod
 from gemma_audio_cli.pipeline.recipes import RecipeDone, follow
 from gemma_audio_cli.pipeline.recognizer import Recognizer
 from gemma_audio_cli.recipes.store import find as find_recipe
-from gemma_audio_cli.transcript import Answer, Final, Partial, Segment
+from gemma_audio_cli.transcript import FLAG_NO_SPEECH, Answer, Final, Partial, Segment
 
 PathLike = str | os.PathLike[str]
 OnText = Callable[[str], None]
@@ -149,7 +149,7 @@ def run_recipe(
     with _recognizer(engine, model, notice) as recognizer:
         for event in follow(recognizer, found, [os.fspath(recording)], options):
             if isinstance(event, RecipeDone):
-                answer = event
+                answer = event if FLAG_NO_SPEECH not in event.answer.flags else None
             elif isinstance(event, RecordingDone) and event.error is not None:
                 raise event.error
     return answer

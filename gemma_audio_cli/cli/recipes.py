@@ -11,7 +11,7 @@ import typer
 
 from gemma_audio_cli.cli import complete
 from gemma_audio_cli.cli.ask_passes import HeardBar, Passes
-from gemma_audio_cli.cli.common import Job
+from gemma_audio_cli.cli.common import Job, unfinished
 from gemma_audio_cli.cli.messages import exit_codes, put, put_json, put_path, say
 from gemma_audio_cli.cli.options import (
     Files,
@@ -25,7 +25,7 @@ from gemma_audio_cli.cli.options import (
     with_groups,
 )
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.transcript import FLAG_REPETITION
+from gemma_audio_cli.transcript import FLAG_NO_SPEECH
 
 if TYPE_CHECKING:
     from gemma_audio_cli.output import OutputPlan
@@ -87,6 +87,11 @@ class RecipeResults:
         if chosen is None and self.output is not None and not self.output.endswith("/"):
             ending = Path(self.output).suffix.lower().removeprefix(".")
             chosen = next((kind for kind in possible if EXTENSIONS[kind] == ending), None)
+            if chosen is None and ending and not Path(self.output).is_dir():
+                known = ", ".join(f".{EXTENSIONS[kind]}" for kind in possible)
+                raise UsageError(
+                    f"{self.output}: {recipe.name} has no format .{ending} ({known}); name one with --format"
+                )
         if chosen is not None and chosen not in possible:
             raise UsageError(f"{recipe.name} has no format {chosen!r}; there are {', '.join(possible)}")
         return chosen or possible[0]
@@ -183,20 +188,17 @@ class _Written:
         from gemma_audio_cli.formatting import json_text
 
         name = done.recording.file
-        if done.value is None:
-            if FLAG_REPETITION in done.answer.flags:
-                say(f"error: {name}: the model ran into a loop and gave no whole answer; try another model")
-            elif not done.answer.complete:
-                reason = f"the answer was cut at {self._max_tokens} tokens and is not whole; allow more with "
-                say(f"error: {name}: {reason}--max-tokens")
-            elif not done.answer.text:
-                self._job.notice(f"{name}: the model gave no answer")
-                return
-            else:
-                say(f"error: {name}: the answer does not fit the recipe; try another model")
+        reason = unfinished(done.answer, self._max_tokens)
+        if done.value is None and (reason is not None or done.answer.text):
+            misfit = "it does not fit; try another model"
+            say(f"error: {name}: no answer to the recipe: {reason or misfit}")
             self._job.failed()
             return
-        if done.answer.flags:
+        if FLAG_NO_SPEECH in done.answer.flags:
+            pass  # the end of the recording is told of
+        elif done.value is None:
+            self._job.notice(f"{name}: the model gave no answer")
+        elif done.answer.flags:
             self._job.notice(f"{name}: unreliable ({', '.join(done.answer.flags)})")
         paths = self._plan.items[number].paths
         if paths:
@@ -206,7 +208,7 @@ class _Written:
                 file.write(text)
         elif self._kind == "json":
             put_json(done.as_dict())
-        else:
+        elif done.value is not None:
             several = len(self._plan.items) > 1
             # A list of chapters does not say whose it is.
             head = [f"{name}:"] if several and self._kind == "youtube" else []

@@ -13,14 +13,14 @@ from typing import Any
 from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.shape import Shape, from_schema
 from gemma_audio_cli.errors import UsageError
-from gemma_audio_cli.formatting import hms, stretch
+from gemma_audio_cli.formatting import hms, json_text, stretch
 from gemma_audio_cli.pipeline.ask import ask
 from gemma_audio_cli.pipeline.events import AnswerDone, AskEvent, RecordingDone
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
 from gemma_audio_cli.recipes import render
 from gemma_audio_cli.recipes.recipe import Recipe, Value
-from gemma_audio_cli.transcript import Answer, Recording
+from gemma_audio_cli.transcript import FLAG_NO_SPEECH, Answer, Recording
 
 _TIGHT = 0.2
 """The room that texts and lists have where no whole answer came out at first: one that fits into the budget
@@ -37,7 +37,9 @@ class RecipeDone:
     answer: Answer
     """As the model gave it."""
     value: Value | None
-    """Its sections by name, of a free text {"answer": ...}; None: there is no whole answer."""
+    """Its sections by name, of a free text {"answer": ...}; None: there is no whole answer, or nothing was
+    heard (flag no_speech).
+    """
     start: float
     """Seconds, of the part that was asked about."""
     duration: float
@@ -46,11 +48,14 @@ class RecipeDone:
     """Its Markdown and JSON list the notes that it was made of, where it was asked in passes."""
 
     def text(self, kind: str) -> str:
-        """It as one of its formats: "markdown", "json", "youtube" or "vtt". There must be a value."""
+        """It as one of its formats: "markdown", "json", "youtube" or "vtt"."""
         value = self.value
-        assert value is not None
         if kind == "json":
-            return json.dumps(self.as_dict(), ensure_ascii=False)
+            return json_text(self.as_dict())
+        if value is None:
+            heard = FLAG_NO_SPEECH not in self.answer.flags
+            why = "The model gave no answer." if heard else "No speech was heard."
+            return render.nothing(self.recipe, self.recording.file, kind, why)
         if kind == "youtube":
             return render.youtube(self.recipe, value, self.start)
         if kind == "vtt":
@@ -86,8 +91,8 @@ class RecipeDone:
 def follow(
     recognizer: Recognizer, recipe: Recipe, recordings: Iterable[str], options: AskOptions | None = None
 ) -> Iterator[AskEvent | RecipeDone]:
-    """The events of `ask`, and a RecipeDone before the RecordingDone of each recording that was answered. The
-    shape is the recipe's; without options the budget too. Raises UsageError.
+    """The events of `ask`, and a RecipeDone before the RecordingDone of each recording that was answered, or
+    in which nobody speaks. The shape is the recipe's; without options the budget too. Raises UsageError.
     """
     options = options or AskOptions(decode=DecodeOptions(max_tokens=recipe.max_tokens))
     if options.together:
@@ -101,7 +106,8 @@ def follow(
     for event in ask(recognizer, recipe.question, recordings, options):
         if isinstance(event, AnswerDone):
             answer = event.answer
-        elif isinstance(event, RecordingDone) and answer is not None:
+        elif isinstance(event, RecordingDone) and (answer is not None or not (event.heard or event.error)):
+            answer = answer or Answer("", 0, None, True, (FLAG_NO_SPEECH,))
             value = _value(recipe, answer)
             start, evidence = options.source.start, options.passes.evidence
             yield RecipeDone(recipe, event.recording, answer, value, start, event.duration, evidence)

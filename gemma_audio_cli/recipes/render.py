@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gemma_audio_cli.formatting import hms, one_line
+from gemma_audio_cli.formatting import hms, one_line, printable
 from gemma_audio_cli.recipes.recipe import Recipe, Section, Value, seconds_of, section_text
 
 EXTENSIONS = {"markdown": "md", "json": "json", "youtube": "txt", "vtt": "vtt"}
@@ -26,7 +26,7 @@ def formats(recipe: Recipe) -> tuple[str, ...]:
 
 def markdown(recipe: Recipe, value: Value, heading: str, notes: Notes | None = None) -> str:
     """Sections under headings; a list that is empty says so. `notes`: what the answer was made of."""
-    parts = [f"# {recipe.title}: {_plain(one_line(heading))}"]
+    parts = [f"# {recipe.title}: {_plain(printable(heading))}"]
     for section in recipe.sections:
         if len(recipe.sections) > 1:
             parts.append(f"## {section.title}")
@@ -40,6 +40,15 @@ def markdown(recipe: Recipe, value: Value, heading: str, notes: Notes | None = N
             "\n".join(f"- [{when}] {_plain(one_line(text))}" for when, text in notes) or "None.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def nothing(recipe: Recipe, heading: str, kind: str, why: str) -> str:
+    """What a file holds where there is no answer, in one of the formats of text."""
+    if kind == "vtt":
+        return "WEBVTT\n"
+    if kind == "youtube":
+        return ""
+    return f"# {recipe.title}: {_plain(printable(heading))}\n\n{why}\n"
 
 
 def youtube(recipe: Recipe, value: Value, start: float = 0.0) -> str:

@@ -7,6 +7,7 @@ that was asked for. What is proved here is the shape.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,7 +254,7 @@ def test_answers_go_to_files_by_their_extension(cli, tmp_path):
     assert (tmp_path / "a.vtt").read_text().startswith("WEBVTT\n")
     assert cli("ask", "-q", "-m", "demo", "--recipe", "quotes", "-o", "a.json", "a.wav").code == 0
     assert json.loads((tmp_path / "a.json").read_text())["recipe"] == "quotes"
-    over = cli("minutes", "-q", "-m", "demo", "-o", "a.wav", "a.wav")
+    over = cli("minutes", "-q", "-m", "demo", "--format", "json", "-o", "a.wav", "a.wav")
     assert (over.code, "this is a recording" in over.err) == (2, True)
     assert (tmp_path / "a.wav").read_bytes() == SAMPLE.read_bytes()
 
@@ -285,9 +286,50 @@ def test_what_does_not_go_together_is_one_line(cli, arguments, part):
 
 def test_silence_has_no_minutes(cli, tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(32_000), 16_000)
-    done = cli("minutes", "-m", "demo", "silence.wav", env={"GEMMA_AUDIO_VAD": "1"})
+    vad = {"GEMMA_AUDIO_VAD": "1"}
+    done = cli("minutes", "-m", "demo", "silence.wav", env=vad)
     assert (done.code, done.out) == (0, "")
     assert "no speech was heard" in done.err
+    # A program gets an object for each recording, and a file is there for each.
+    done = cli("minutes", "-m", "demo", "--json", "silence.wav", env=vad)
+    value = json.loads(done.out)
+    assert (done.code, value["file"], value["value"], value["flags"]) == (
+        0, "silence.wav", None, ["no_speech"],
+    )  # fmt: skip
+    assert done.err.count("no speech was heard") == 1
+    assert (value["recipe"], value["duration"]) == ("minutes", 2.0)
+    for name in ("a.json", "a.md"):
+        assert cli("minutes", "-q", "-m", "demo", "-o", name, "silence.wav", env=vad).code == 0
+    assert json.loads((tmp_path / "a.json").read_text()) == value
+    assert (tmp_path / "a.md").read_text() == "# Minutes: silence.wav\n\nNo speech was heard.\n"
+    chapters = ("ask", "-q", "-m", "demo", "--recipe", "chapters", "silence.wav")
+    assert cli(*chapters, "-o", "a.vtt", env=vad).code == 0
+    assert (tmp_path / "a.vtt").read_text() == "WEBVTT\n"
+    # What could not be read is an error, and no recording in which nobody speaks.
+    missing = cli("minutes", "-q", "-m", "demo", "--json", "missing.wav", env=vad)
+    assert (missing.code, missing.out) == (1, "")
+
+
+def test_an_extension_of_no_format_is_refused(cli, tmp_path):
+    ask = ("ask", "-q", "-m", "demo", "--recipe", "chapters")
+    for name in ("c.xyz", "c.srt"):
+        done = cli(*ask, "-o", name, SAMPLE)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert f"{name}: chapters has no format" in done.err
+        assert ".txt, .md, .json, .vtt" in done.err
+    assert not list(tmp_path.glob("c.*"))
+    assert cli(*ask, "--format", "markdown", "-o", "c.xyz", SAMPLE).code == 0
+    (tmp_path / "folder.d").mkdir()
+    assert cli(*ask, "-o", "folder.d", SAMPLE).code == 0
+    assert [path.suffix for path in (tmp_path / "folder.d").iterdir()] == [".txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names")
+def test_a_heading_keeps_an_odd_name(cli, tmp_path):
+    name = "a\x1b[31m  \udc80b.wav"
+    (tmp_path / name).write_bytes(SAMPLE.read_bytes())
+    heading = cli("minutes", "-q", "-m", "demo", name).out.splitlines()[0]
+    assert heading.replace("\\\\", "\\") == r"# Minutes: a\x1b\[31m  \udc80b.wav"
 
 
 def test_recipes_are_listed_shown_and_found(cli, tmp_path):
