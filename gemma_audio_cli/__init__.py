@@ -65,7 +65,17 @@ if TYPE_CHECKING:
         PassesOptions,
         TranscribeOptions,
     )
-    from gemma_audio_cli.transcript import Answer, Evidence, Final, Partial, Recording, Segment, Transcript
+    from gemma_audio_cli.transcript import (
+        Answer,
+        Evidence,
+        Final,
+        Partial,
+        Recording,
+        Segment,
+        Transcript,
+        Word,
+        Written,
+    )
 
 _PLACES = {
     "api": (
@@ -95,7 +105,17 @@ _PLACES = {
         "PassesOptions",
         "TranscribeOptions",
     ),
-    "transcript": ("Answer", "Evidence", "Final", "Partial", "Recording", "Segment", "Transcript"),
+    "transcript": (
+        "Answer",
+        "Evidence",
+        "Final",
+        "Partial",
+        "Recording",
+        "Segment",
+        "Transcript",
+        "Word",
+        "Written",
+    ),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -135,6 +155,8 @@ __all__ = [
     "Transcript",
     "UsageError",
     "Window",
+    "Word",
+    "Written",
     "__version__",
     "aask",
     "alisten",

@@ -3,7 +3,7 @@
 Decoding makes these, pipelines hand them on, writers and the Python surface show them.
 
     Segment    what was said in one stretch        Answer      what the model says to a question
-    Word       one word of it, with its times
+    Word       one word of it, with its times         Written    one word of it, without
     Partial    an utterance that is not over       Recording   what is known before anything is decoded
     Final      an utterance that is over           Transcript  all of a recording, when it is done
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 FLAG_REPETITION = "repetition"
 """The answer ran into a loop, which was cut off."""
@@ -57,9 +58,21 @@ class Word:
     """Where its times come from: `attention`, or `estimated`."""
 
 
-def words_of(words: Sequence[Word], text: str) -> tuple[Word, ...]:
+@dataclass(frozen=True)
+class Written:
+    """One word, as it was written, whether or not its times are known."""
+
+    text: str
+    probability: float
+    """As a Word's."""
+
+
+W = TypeVar("W", Word, Written)
+
+
+def words_of(words: Sequence[W], text: str) -> tuple[W, ...]:
     """The words, from the first on, that the text begins with."""
-    rest, found = "".join(text.split()), []
+    rest, found = "".join(text.split()), list[W]()
     for word in words:
         if not rest.startswith(word.text):
             break
@@ -88,6 +101,8 @@ class Segment:
     """The text in the other language that was asked for."""
     words: tuple[Word, ...] = ()
     """Its words, where their times were asked for."""
+    written: tuple[Written, ...] = ()
+    """Its words, and how sure the model is of each."""
 
     @property
     def complete(self) -> bool:

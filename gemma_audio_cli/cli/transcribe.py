@@ -21,6 +21,7 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.cli.words import Words
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ EXAMPLES = """Examples:
   gemma-audio transcribe --language German -m gemma-4-E2B-it-Q4_0.gguf rede.m4a
   gemma-audio transcribe --start 1:30 --end 2:00 --timestamps film.mkv
   gemma-audio transcribe --word-times -f srt -o subs/ talk.wav
+  gemma-audio transcribe --karaoke -f vtt -o song.vtt song.mp3
+  gemma-audio transcribe --mark-unsure talk.wav
   gemma-audio transcribe --jsonl interview.flac | jq -r 'select(.type=="segment").text'
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe - > clip.txt
 
@@ -51,21 +54,11 @@ def transcribe(
         bool, option("--resume", panel="Results", help="Skip recordings that are transcribed already.")
     ] = False,
     recursive: Annotated[bool, option("-r", "--recursive", help="Take all recordings in folders.")] = False,
-    max_line: Annotated[
-        int, option("--max-line", panel="Results", help="Subtitles: columns of a line.", show_default=True)
-    ] = 42,
     bilingual: Annotated[
         bool,
         option("--bilingual", panel="Results", help="Subtitles: what was said, then its translation."),
     ] = False,
-    word_times: Annotated[
-        bool,
-        option(
-            "--word-times",
-            panel="Results",
-            help="When each word was said: in json and jsonl, and for the times of subtitles.",
-        ),
-    ] = False,
+    words: Words = Words(),
     instruction: Instruction = Instruction(),
     prompt: Annotated[
         str | None,
@@ -109,7 +102,7 @@ def transcribe(
         from gemma_audio_cli.audio.read.discover import expand
         from gemma_audio_cli.audio.read.lengths import Lengths
         from gemma_audio_cli.cli.results import Results as Written
-        from gemma_audio_cli.output import OutputPlan, Progress, Style
+        from gemma_audio_cli.output import OutputPlan, Progress
         from gemma_audio_cli.pipeline.options import TranscribeOptions
 
         if resume and results.output is None:
@@ -125,11 +118,10 @@ def transcribe(
             results.output,
             results.kinds,
             in_use=job.recognizer.files,
-            style=Style(
+            style=words.style(
                 timestamps=results.timestamps,
-                max_line=max_line,
-                bilingual=bilingual,
                 translated=instruction.translate_to is not None,
+                bilingual=bilingual,
             ),
         )
         plan.prepare()
@@ -138,7 +130,7 @@ def transcribe(
             instruction.options(job.settings, prompt),
             input.options(part, split=split_channels),
             speech.options(threshold, job.settings, window=window, min_pause=min_pause),
-            decode=replace(_decode(batch), word_times=word_times or "words" in plan.formats),
+            decode=replace(_decode(batch), word_times=words.timed(plan.formats)),
             all_tracks=all_tracks,
             stream=watched,
             own=instruction.each({name: job.settings_of(name) for name in inputs}, prompt),

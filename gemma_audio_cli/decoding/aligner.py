@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding.alignment import Heads, Span, sounding, spans, word_ends
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder
-from gemma_audio_cli.decoding.spoken import Spoken, spoken_words
+from gemma_audio_cli.decoding.spoken import Spoken
 from gemma_audio_cli.transcript import TIMES_ESTIMATED, TIMES_FOUND, Word, words_of
 
 
@@ -21,7 +21,7 @@ class Aligner:
         """The words of the reply to this window, which `decoder` has just given. What it holds behind its
         sound is forgotten.
         """
-        spoken = spoken_words(decoder.engine, reply.tokens, reply.logprobs)
+        spoken = reply.spoken
         if not spoken:
             return ()
         if self.heads is not None:

@@ -21,6 +21,8 @@ from gemma_audio_cli.transcript import (
     FLAG_UNLIKELY,
     TROUBLE,
     Word,
+    Written,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -135,6 +137,8 @@ class Attempt:
     flags: frozenset[str]
     words: tuple[Word, ...] = ()
     """With their times, where those are wanted."""
+    written: tuple[Written, ...] = ()
+    """The same words, or those that would be, without times."""
 
     @property
     def mean_logprob(self) -> float | None:
@@ -163,7 +167,8 @@ def judged(reply: Reply, options: GuardOptions) -> Attempt:
         flags.add(FLAG_TRUNCATED)
     if reply.logprob is not None and reply.logprob < options.min_logprob:
         flags.add(FLAG_UNLIKELY)
-    return Attempt(reply.text, reply.logprobs, frozenset(flags))
+    words = [Written(word.text, word.probability) for word in reply.spoken]
+    return Attempt(reply.text, reply.logprobs, frozenset(flags), written=words_of(words, reply.text))
 
 
 def better(a: Attempt, b: Attempt) -> Attempt:

@@ -73,6 +73,7 @@ class Result(Generic[Tag]):
             attempt.mean_logprob,
             tuple(sorted(flags)),
             words=attempt.words,
+            written=attempt.written,
         )
 
 
@@ -373,7 +374,13 @@ class Scheduler:
         text = " ".join(outcome.text for outcome in outcomes if outcome.text)
         flags = frozenset((FLAG_SPLIT,)).union(*(outcome.flags & TROUBLE for outcome in outcomes))
         first, second = outcomes
-        joined = Attempt(text, first.logprobs + second.logprobs, flags, first.words + second.words)
+        joined = Attempt(
+            text,
+            first.logprobs + second.logprobs,
+            flags,
+            first.words + second.words,
+            first.written + second.written,
+        )
         if not joined.good:
             for other in whole.tries:
                 joined = better(joined, other)

@@ -19,6 +19,7 @@ import numpy as np
 
 from gemma_audio_cli.decoding.guards import GuardOptions, is_looping, repeats, without_loop
 from gemma_audio_cli.decoding.prompt import Prompt
+from gemma_audio_cli.decoding.spoken import Spoken, spoken_words
 from gemma_audio_cli.decoding.text import TextFilter
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.session import Session
@@ -41,6 +42,8 @@ class Reply:
     """Tokens taken over from the draft."""
     thinking: bool = False
     """The answer ended in a thought that was never closed."""
+    spoken: tuple[Spoken, ...] = ()
+    """Its words, those of a loop too."""
 
     @property
     def logprob(self) -> float | None:
@@ -193,6 +196,7 @@ class SequenceDecoder:
             looping,
             self._accepted,
             thinking,
+            tuple(spoken_words(self.engine, self._tokens, self._logprobs)),
         )
 
     def attention(self, layers: Sequence[int]) -> list[Floats]:

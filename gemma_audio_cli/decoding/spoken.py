@@ -57,8 +57,10 @@ def _parts(text: str, owner: Sequence[int], start: int, end: int) -> list[tuple[
     cuts = [start]
     for at in range(start + 1, end):
         if owner[at] != owner[at - 1] and (_dense(text[at - 1]) or _dense(text[at])):
-            if unicodedata.category(text[at]) in ("Mn", "Mc", "Pe", "Pf", "Po"):
+            if unicodedata.category(text[at]) in ("Mn", "Mc", "Cf", "Pe", "Pf", "Po"):
                 continue  # a mark or a full stop belongs to what is before it
+            if text[at - 1] == "\u200d":
+                continue  # a joiner holds two characters together
             cuts.append(at)
     return list(zip(cuts, [*cuts[1:], end], strict=True))
 

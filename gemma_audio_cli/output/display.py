@@ -132,7 +132,12 @@ class _Above:
 
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self._console.print(Text(line), soft_wrap=True)
+            # Escape sequences are ours: the model's words and names come without any.
+            self._console.print(Text.from_ansi(line) if "\x1b" in line else Text(line), soft_wrap=True)
 
     def flush(self) -> None:
         """Whole lines are out already."""
+
+    def isatty(self) -> bool:
+        """There is a display on terminals only."""
+        return True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.output.live import LiveWriter
 from gemma_audio_cli.output.records import JsonlWriter, TranscriptWriter, TsvWriter, WordsWriter
-from gemma_audio_cli.output.subtitles import DIALECTS, SubtitleWriter
+from gemma_audio_cli.output.subtitles import DIALECTS, KARAOKE, SubtitleWriter
+from gemma_audio_cli.output.unsure import mark_for
 from gemma_audio_cli.output.writers import Sink, Style, TextWriter, Writer
 
 EXTENSIONS = {
@@ -50,6 +52,15 @@ def check_formats(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def check_style(kinds: Sequence[str], style: Style) -> None:
+    """Raises UsageError where what a person chose means nothing in any of these formats."""
+    if style.karaoke and not set(KARAOKE).intersection(kinds):
+        raise UsageError(
+            f"--karaoke shows words as they are said, which {' and '.join(kinds)} cannot; "
+            f"choose from {', '.join(KARAOKE)} with -f"
+        )
+
+
 def format_of_file(file: Path | None) -> str:
     """The format that a file's extension stands for; text where there is no file, or no extension. Raises
     UsageError for any other extension: what is under a name must be what the name says.
@@ -79,5 +90,8 @@ def open_writer(kind: str, out: Sink, *, with_names: bool = False, style: Style 
     if kind == "words":
         return WordsWriter(out, with_names=with_names)
     if kind == "text":
-        return TextWriter(out, with_names=with_names, timestamps=style.timestamps)
+        unsure = style.unsure
+        if unsure is not None and unsure.mark is None:
+            unsure = replace(unsure, mark=mark_for(out))
+        return TextWriter(out, with_names=with_names, timestamps=style.timestamps, unsure=unsure)
     raise UsageError(f"there is no format {kind!r}; choose from {', '.join(EXTENSIONS)}")

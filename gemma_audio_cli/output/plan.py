@@ -27,7 +27,14 @@ from gemma_audio_cli.files import (
     make_folder,
     remove_stale,
 )
-from gemma_audio_cli.output.formats import EXTENSIONS, SHARED, check_formats, format_of_file, open_writer
+from gemma_audio_cli.output.formats import (
+    EXTENSIONS,
+    SHARED,
+    check_formats,
+    check_style,
+    format_of_file,
+    open_writer,
+)
 from gemma_audio_cli.output.live import LiveWriter
 from gemma_audio_cli.output.writers import Sink, Style, Writer
 from gemma_audio_cli.transcript import Partial, Recording, Segment
@@ -77,6 +84,7 @@ class OutputPlan:
                 file = Path(target)
         self._endings, self._shared_kinds = endings or EXTENSIONS, frozenset(shared)
         self.formats = tuple(formats) if endings else check_formats(formats) or (format_of_file(file),)
+        check_style(self.formats, self.style)
         self._check(file)
         self.items = self._items(file)
         self._check_overwriting(in_use)

@@ -1,5 +1,7 @@
 """Subtitles, cue by cue: SubRip (srt), WebVTT (vtt), Advanced SubStation (ass) and lyrics (lrc).
 
+    segment ──► its text, marked and neutral ──► cues.py: cues ──► the dialect's text of each ──► a file
+
 pysubs2 renders cues and the head of a file; the layout is that of cues.py. Nothing in a text can be taken for
 a time line or a tag: WebVTT has escapes for it, the others have none and get characters that look alike.
 """
@@ -14,7 +16,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gemma_audio_cli.formatting import one_line
-from gemma_audio_cli.output.cues import Cue, display_width, make_cues
+from gemma_audio_cli.output import karaoke
+from gemma_audio_cli.output.cues import Cue, Timed, make_cues
+from gemma_audio_cli.output.lines import display_width
 from gemma_audio_cli.output.writers import Sink, Style
 from gemma_audio_cli.transcript import Recording, Segment, channel_label
 
@@ -40,7 +44,7 @@ class SubtitleWriter:
         """A recording starts."""
         self._recording, self._number, self._end = recording, 0, 0
         self._waiting = []
-        head = self._dialect.head()
+        head = self._dialect.head(self._style.karaoke)
         if head:
             self._out.write(head)
             self._out.flush()
@@ -52,18 +56,16 @@ class SubtitleWriter:
         """Its cues. Cues of several channels overlap and are held back until none can come before them."""
         start, end = self._milliseconds(segment.start), self._milliseconds(segment.end)
         self._write_until(start)
-        text, said = segment.text, self._said(segment)
-        if segment.translation is not None:
-            text = f"{text} {segment.translation}" if self._style.bilingual else segment.translation
-            said = []  # words of another language were not said
+        text, words = self._text(segment)
         cues = make_cues(
-            one_line(text).translate(self._dialect.neutral),
+            text,
             start,
             end,
             max_line=self._style.max_line,
             min_ms=self._style.min_cue_ms,
             label=channel_label(self._recording, segment.channel),
-            said=said,
+            max_words=self._style.max_words,
+            words=words,
         )
         for cue in cues:
             heapq.heappush(self._waiting, (cue.start, self._order, cue))
@@ -88,15 +90,30 @@ class SubtitleWriter:
                 self._out.write(self._dialect.pause(self._end))
             self._number += 1
             self._end = max(self._end, cue.end)
-            self._out.write(self._dialect.cue(self._number, cue))
+            self._out.write(self._dialect.cue(self._number, cue, self._body(cue)))
         self._out.flush()
 
-    def _said(self, segment: Segment) -> list[tuple[int, int]]:
-        """Of each character, when its word was said."""
-        times: list[tuple[int, int]] = []
-        for word in segment.words:
-            times += [(self._milliseconds(word.start), self._milliseconds(word.end))] * len(word.text)
-        return times
+    def _text(self, segment: Segment) -> tuple[str, list[Timed]]:
+        """What is shown of a segment, and its words, where they have times and are what is shown."""
+        text, words = segment.text, segment.words
+        if self._style.unsure is not None:
+            text = self._style.unsure.text(text, segment)
+            _, words = self._style.unsure.marked(segment.text, words)
+        if segment.translation is not None:
+            text = f"{text} {segment.translation}" if self._style.bilingual else segment.translation
+            words = ()  # words of another language were not said
+        ms = self._milliseconds
+        return self._neutral(text), [
+            Timed(self._neutral(word.text), ms(word.start), ms(word.end)) for word in words
+        ]
+
+    def _neutral(self, text: str) -> str:
+        return one_line(text).translate(self._dialect.neutral)
+
+    def _body(self, cue: Cue) -> str:
+        """Its text, word by word where that is wanted and known."""
+        sung = self._dialect.karaoke if self._style.karaoke and cue.said else None
+        return (sung or self._dialect.plain)(cue)
 
     def _milliseconds(self, seconds: float) -> int:
         return min(max(0, round(seconds * 1000)), self._dialect.last_ms)
@@ -106,16 +123,20 @@ class SubtitleWriter:
 class Dialect:
     """What one format makes of cues."""
 
-    cue: Callable[[int, Cue], str]
-    """The cue with this number (from 1) as it stands in the file."""
+    cue: Callable[[int, Cue, str], str]
+    """The cue with this number (from 1) and this text as it stands in the file."""
+    plain: Callable[[Cue], str]
+    """The text of a cue."""
     neutral: dict[int, str]
     """What stands for characters that would begin a tag."""
-    head: Callable[[], str] = str
-    """The beginning of a file."""
+    head: Callable[[bool], str] = lambda _karaoke: ""
+    """The beginning of a file; True: with `karaoke`."""
     pause: Callable[[int], str] | None = None
     """For formats whose cues have no end: what says that nothing is shown from this moment (ms) on."""
     last_ms: int = _FOREVER
     """The last moment that can be written."""
+    karaoke: Callable[[Cue], str] | None = None
+    """The text of a cue whose words have times, with these; None: the format has no way to say them."""
 
 
 def _file(*cues: tuple[int, int, str]) -> SSAFile:
@@ -127,16 +148,27 @@ def _file(*cues: tuple[int, int, str]) -> SSAFile:
     return file
 
 
-def _srt(number: int, cue: Cue) -> str:
+def _substation(cue: Cue) -> str:
+    return r"\N".join(cue.lines)
+
+
+def _srt(number: int, cue: Cue, text: str) -> str:
     # pysubs2 begins at 1 each time.
-    rendered = _file((cue.start, cue.end, r"\N".join(cue.lines))).to_string("srt", keep_ssa_tags=True)
+    rendered = _file((cue.start, cue.end, text)).to_string("srt", keep_ssa_tags=True)
     return f"{number}\n{rendered.partition('1' + chr(10))[2]}"
 
 
-def _vtt(number: int, cue: Cue) -> str:
+def _vtt(number: int, cue: Cue, text: str) -> str:
     # Not pysubs2's: that has SubRip's last moment, WebVTT has none.
-    lines = "\n".join(html.escape(line, quote=False) for line in cue.lines)
-    return f"{number}\n{_vtt_time(cue.start)} --> {_vtt_time(cue.end)}\n{lines}\n\n"
+    return f"{number}\n{_vtt_time(cue.start)} --> {_vtt_time(cue.end)}\n{text}\n\n"
+
+
+def _vtt_plain(cue: Cue) -> str:
+    return "\n".join(map(_escaped, cue.lines))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False)
 
 
 def _vtt_time(ms: int) -> str:
@@ -144,29 +176,47 @@ def _vtt_time(ms: int) -> str:
     return f"{ms // _HOUR:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
 
 
-def _ass_head() -> str:
-    return _file().to_string("ass")
+def _ass_head(karaoke: bool) -> str:
+    file = _file()
+    if karaoke:
+        from pysubs2 import Color
+
+        file.styles["Default"].secondarycolor = Color(160, 160, 160)  # what has not been said yet
+    return file.to_string("ass")
 
 
-def _ass(_number: int, cue: Cue) -> str:
+def _ass(_number: int, cue: Cue, text: str) -> str:
     # The times are not pysubs2's, which end at ten hours; players read any number of hours.
-    line = _file((0, 0, r"\N".join(cue.lines))).to_string("ass").splitlines()[-1]
+    line = _file((0, 0, text)).to_string("ass").splitlines()[-1]
     layer, _start, _end, rest = line.split(",", 3)
     return f"{layer},{_ass_time(cue.start)},{_ass_time(cue.end)},{rest}\n"
 
 
 def _ass_time(ms: int) -> str:
     """H:MM:SS.cc."""
-    cs = (ms + 5) // 10
+    cs = _centiseconds(ms)
     return f"{cs // 360_000}:{cs // 6000 % 60:02d}:{cs // 100 % 60:02d}.{cs % 100:02d}"
 
 
-def _lrc(_number: int, cue: Cue) -> str:
+def _centiseconds(ms: int) -> int:
+    return (ms + 5) // 10
+
+
+def _lrc(_number: int, cue: Cue, text: str) -> str:
+    return f"[{_lrc_time(cue.start)}]{text}\n"
+
+
+def _lrc_plain(cue: Cue) -> str:
     text = cue.lines[0]
     for before, after in pairwise(cue.lines):
-        wide = display_width(before[-1]) > 1 or display_width(after[0]) > 1
-        text += after if wide else f" {after}"
-    return f"[{_lrc_time(cue.start)}]{text}\n"
+        text += _joint(before, after) + after
+    return text
+
+
+def _joint(before: str, after: str) -> str:
+    """What stands between two lines of a cue where they are one: nothing in scripts without spaces."""
+    wide = display_width(before[-1]) > 1 or display_width(after[0]) > 1
+    return "" if wide else " "
 
 
 def _lrc_pause(ms: int) -> str:
@@ -175,7 +225,7 @@ def _lrc_pause(ms: int) -> str:
 
 def _lrc_time(ms: int) -> str:
     """MM:SS.cc; lyrics have no hours, and more than 99 minutes where it takes them."""
-    cs = (ms + 5) // 10
+    cs = _centiseconds(ms)
     return f"{cs // 6000:02d}:{cs // 100 % 60:02d}.{cs % 100:02d}"
 
 
@@ -186,9 +236,31 @@ _NEUTRAL_SRT = _NEUTRAL_ASS | str.maketrans({"<": "‹", ">": "›"})
 _NEUTRAL_LRC = str.maketrans({"[": "(", "]": ")", "<": "‹", ">": "›"})
 
 DIALECTS = {
-    "srt": Dialect(_srt, _NEUTRAL_SRT, last_ms=100 * _HOUR - 1),
-    "vtt": Dialect(_vtt, _NEUTRAL_VTT, head=lambda: "WEBVTT\n\n"),
-    "ass": Dialect(_ass, _NEUTRAL_ASS, head=_ass_head),
-    "lrc": Dialect(_lrc, _NEUTRAL_LRC, head=lambda: "[re:gemma-audio]\n", pause=_lrc_pause),
+    "srt": Dialect(_srt, _substation, _NEUTRAL_SRT, last_ms=100 * _HOUR - 1),
+    "vtt": Dialect(
+        _vtt,
+        _vtt_plain,
+        _NEUTRAL_VTT,
+        head=lambda _karaoke: "WEBVTT\n\n",
+        karaoke=lambda cue: karaoke.vtt(cue, _vtt_time, _escaped),
+    ),
+    "ass": Dialect(
+        _ass,
+        _substation,
+        _NEUTRAL_ASS,
+        head=_ass_head,
+        karaoke=lambda cue: karaoke.ass(cue, _centiseconds),
+    ),
+    "lrc": Dialect(
+        _lrc,
+        _lrc_plain,
+        _NEUTRAL_LRC,
+        head=lambda _karaoke: "[re:gemma-audio]\n",
+        pause=_lrc_pause,
+        karaoke=lambda cue: karaoke.lrc(cue, _lrc_time, _joint),
+    ),
 }
 """All kinds of subtitles by the names of their formats. SubRip alone has a last moment: 99:59:59,999."""
+
+KARAOKE = tuple(kind for kind, dialect in DIALECTS.items() if dialect.karaoke is not None)
+"""Those that can show words as they are said."""

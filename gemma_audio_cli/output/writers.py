@@ -12,6 +12,7 @@ from typing import Protocol
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.formatting import clock, one_line, printable
 from gemma_audio_cli.output.cues import MAX_LINE, MIN_CUE_MS, MIN_LINE
+from gemma_audio_cli.output.unsure import Unsure
 from gemma_audio_cli.transcript import Recording, Segment, channel_label
 
 
@@ -57,8 +58,16 @@ class Style:
     """Subtitles: what was said and then its translation, not the translation alone."""
     translated: bool = False
     """tsv: a column for translations."""
+    max_words: int | None = None
+    """Subtitles: words in one cue, at most."""
+    karaoke: bool = False
+    """Subtitles: words are shown as they are said, in formats that can."""
+    unsure: Unsure | None = None
+    """Text and subtitles: which words are marked as unsure, and how."""
 
     def __post_init__(self) -> None:
+        if self.max_words is not None and self.max_words < 1:
+            raise UsageError("a subtitle has at least one word; --max-words must be 1 or more")
         if self.max_line < MIN_LINE:
             raise UsageError(f"subtitle lines of {self.max_line} are too narrow; allow {MIN_LINE} or more")
 
@@ -66,12 +75,20 @@ class Style:
 class TextWriter:
     """Text as it is decoded: a line for each window, or as many as the model broke it into."""
 
-    def __init__(self, out: Sink, *, with_names: bool = False, timestamps: bool = False) -> None:
+    def __init__(
+        self,
+        out: Sink,
+        *,
+        with_names: bool = False,
+        timestamps: bool = False,
+        unsure: Unsure | None = None,
+    ) -> None:
         """`with_names`: every line begins with the recording's name. `timestamps`: each window is one line
-        with its times in front, written when the window is done.
+        with its times in front. With these, and where `unsure` words are marked, a window is written when it
+        is done.
         """
         self._out = out
-        self._with_names, self._timestamps = with_names, timestamps
+        self._with_names, self._timestamps, self._unsure = with_names, timestamps, unsure
         self._recording = Recording("")
         self._prefix = ""
         self._open = self._has_deltas = False
@@ -84,9 +101,9 @@ class TextWriter:
 
     def delta(self, text: str) -> None:
         """Written at once; a line break of the model's begins a new line with the same prefix. Not so where a
-        line begins with something that is known at its end only.
+        line has something in it that is known at its end only.
         """
-        if self._timestamps or self._recording.split_channels:
+        if self._timestamps or self._unsure is not None or self._recording.split_channels:
             return
         self._has_deltas = self._has_deltas or bool(text)
         self._write(text, self._prefix)
@@ -95,13 +112,17 @@ class TextWriter:
         """Ends the window's line; writes it if its deltas did not come."""
         if segment.text and not self._has_deltas:
             label = channel_label(self._recording, segment.channel)
-            text = segment.text if segment.translation is None else f"{segment.text}\n{segment.translation}"
+            parts = [segment.text, *([] if segment.translation is None else [segment.translation])]
+            if self._timestamps:
+                parts = [*map(one_line, parts)]
+            if self._unsure is not None:
+                parts[0] = self._unsure.text(parts[0], segment)
             if self._timestamps:
                 times = f"[{clock(segment.start)} --> {clock(segment.end)}] "
                 mark = "(unreliable) " if not segment.reliable else ""
-                self._write(one_line(text), self._prefix + times + mark + label)
+                self._write(" ".join(filter(None, parts)), self._prefix + times + mark + label)
             else:
-                self._write(text, self._prefix + label)
+                self._write("\n".join(parts), self._prefix + label)
         self._close_line()
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:

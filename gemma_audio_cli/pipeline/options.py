@@ -82,7 +82,13 @@ class InstructionOptions:
         if self.translate_to is None:
             return segment
         text, translation = prompt.split_translation(segment.text, self.translate_to)
-        return replace(segment, text=text, translation=translation, words=words_of(segment.words, text))
+        return replace(
+            segment,
+            text=text,
+            translation=translation,
+            words=words_of(segment.words, text),
+            written=words_of(segment.written, text),
+        )
 
     @property
     def language_name(self) -> str | None:

@@ -50,6 +50,15 @@ def test_the_example_of_a_format_is_what_a_run_writes(cli, sample, kind):
         assert result.out.rstrip("\n") == shown.rstrip("\n")
 
 
+@pytest.mark.parametrize(("kind", "number"), [("vtt", 0), ("ass", 1), ("lrc", 2)])
+def test_karaoke_is_what_a_run_writes(cli, sample, kind, number):
+    shown = blocks(section(OUTPUT, "### Karaoke"), "text")
+    result = cli("transcribe", *DEMO, "--karaoke", "--max-words", 3, "-f", kind, sample)
+    assert result.code == 0, result.err
+    assert result.out.rstrip("\n").endswith(shown[number].rstrip("\n"))
+    assert len(shown) == 3
+
+
 def test_several_formats_at_once(cli, sample, tmp_path):
     assert cli("transcribe", *DEMO, "-f", "srt,vtt", "-o", "subs/", sample).code == 0
     assert sorted(path.name for path in (tmp_path / "subs").iterdir()) == ["sample.srt", "sample.vtt"]

@@ -31,8 +31,9 @@ from gemma_audio_cli.output import (
     open_writer,
 )
 from gemma_audio_cli.output.as_json import segment_as_dict
-from gemma_audio_cli.output.cues import display_width, make_cues, spread
+from gemma_audio_cli.output.cues import make_cues, spread
 from gemma_audio_cli.output.formats import check_formats, format_of_file
+from gemma_audio_cli.output.lines import display_width
 
 HELLO = Segment(0.0, 2.5, "Hello there.", logprob=-0.25)
 WORLD = Segment(3.0, 4.25, "How are you?", flags=("unreliable",))
@@ -106,25 +107,6 @@ def test_cues_hold_the_text_and_the_times(text, start, length, max_line, label):
     if length >= 1000 * len(cues):
         # Rounding to whole milliseconds may take one.
         assert all(cue.end - cue.start >= 999 for cue in cues)
-
-
-@settings(max_examples=80, deadline=None)
-@given(texts, st.lists(st.tuples(st.integers(0, 900), st.integers(1, 900)), min_size=1, max_size=60), labels)
-def test_cues_have_the_times_of_their_words(text, gaps, label):
-    text = one_line(text)
-    now, said, edges = 0, [], []
-    for number, word in enumerate(text.split()):
-        gap, length = gaps[number % len(gaps)]
-        said += [(now + gap, now + gap + length)] * len(word)
-        edges += [now + gap, now + gap + length]
-        now += gap + length
-    cues = make_cues(text, 0, now + 500, label=label, said=said)
-    for cue, following in itertools.pairwise(cues):
-        assert cue.start in edges
-        assert cue.end in edges or cue.end - cue.start == 1000
-        assert cue.end <= following.start
-    if cues:
-        assert (cues[0].start, cues[-1].end) == (said[0][0], said[-1][1])
 
 
 @settings(max_examples=60, deadline=None)
