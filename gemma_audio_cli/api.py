@@ -27,7 +27,7 @@ from gemma_audio_cli.pipeline.ask import ask as ask_events
 from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, SegmentDone, TextDelta, TranscribeEvent
 from gemma_audio_cli.pipeline.files import Transcription
 from gemma_audio_cli.pipeline.live import LiveOptions, LiveTranscription
-from gemma_audio_cli.pipeline.options import AskOptions, InstructionOptions, ModelOptions, TranscribeOptions
+from gemma_audio_cli.pipeline.options import AskOptions, ModelOptions, TranscribeOptions
 from gemma_audio_cli.pipeline.recipes import RecipeDone, follow
 from gemma_audio_cli.pipeline.recognizer import Recognizer
 from gemma_audio_cli.recipes.store import find as find_recipe
@@ -86,17 +86,21 @@ def transcribe(
     engine: native.Engine | None = None,
     model: PathLike | None = None,
     language: str | None = None,
+    word_times: bool = False,
     on_text: OnText | None = None,
     notice: Notice | None = None,
 ) -> Iterator[Segment]:
     """What is said in the recording, a Segment for each stretch in which something is, as they are decoded.
 
-    `language` is short for it in `options`. `on_text` gets the text in pieces as it is decoded. Raises an
-    InputError where the recording fails, after what could be heard.
+    `language` and `word_times` are short for them in `options`; with word times a segment has its `words`.
+    `on_text` gets the text in pieces as it is decoded. Raises an InputError where the recording fails, after
+    what could be heard.
     """
     options = options or TranscribeOptions()
     if language is not None:
         options = replace(options, instruction=replace(options.instruction, language=language))
+    if word_times:
+        options = replace(options, decode=replace(options.decode, word_times=True))
     if on_text is not None:
         options = replace(options, stream=True)
     for event in transcribe_many([recording], options, engine=engine, model=model, notice=notice):
@@ -163,18 +167,22 @@ def listen(
     engine: native.Engine | None = None,
     model: PathLike | None = None,
     language: str | None = None,
+    word_times: bool = False,
     notice: Notice | None = None,
 ) -> Iterator[Partial | Final]:
     """What is said into the microphone (or in the stream `source`), while it is said.
 
-    `device` names the microphone. It ends with the stream, or when the caller closes the generator.
+    `device` names the microphone. `language` and `word_times` are short for them in `options`; with word
+    times finals have their `words`. It ends with the stream, or when the caller closes the generator.
     """
     from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue
     from gemma_audio_cli.audio.capture.stream import open_live
 
     options = options or LiveOptions()
     if language is not None:
-        options = replace(options, instruction=InstructionOptions(language))
+        options = replace(options, instruction=replace(options.instruction, language=language))
+    if word_times:
+        options = replace(options, word_times=True)
     queue = SpeechQueue()
     recognizer = _recognizer(engine, model, notice)
     undo: list[Callable[[], None]] = [recognizer.close, queue.dispose]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +23,11 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.cli.words import Words
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from gemma_audio_cli.output import OutputPlan
+    from gemma_audio_cli.output import OutputPlan, Style
 
 EXAMPLES = """Examples:
 
@@ -33,6 +35,7 @@ EXAMPLES = """Examples:
   gemma-audio live
   gemma-audio live -m gemma-4-E2B-it-Q4_0.gguf --language German --save rede.flac
   gemma-audio live -f srt -o talk.srt
+  gemma-audio live --karaoke -f vtt -o talk.vtt
   gemma-audio live --ask "What was asked for?" --push-to-talk
   gemma-audio live --jsonl | jq -r 'select(.type=="final").text'
   ffmpeg -i http://radio.example/stream -f wav - | gemma-audio live -
@@ -73,6 +76,7 @@ def live(
     overwrite: Annotated[bool, option("--overwrite", help="Replace files that are there.")] = False,
     realtime: Annotated[bool, option("--realtime", help="Replay FILE at speaking pace.")] = False,
     results: Results = Results(),
+    words: Words = Words(),
     instruction: Instruction = Instruction(),
     input: Input = Input(),
     threshold: Threshold = Threshold(),
@@ -121,9 +125,12 @@ def live(
                 raise UsageError(f"{shown.save}: this file is in use here; choose another for --save")
             check_output(shown.save, SAMPLE_RATE, overwrite=overwrite)
         in_use = [*files, *([shown.save] if shown.save else [])]
-        plan = _plan(
-            source, results.output, results.kinds, in_use, timestamps=results.timestamps, overwrite=overwrite
+        style = words.style(
+            timestamps=results.timestamps, translated=instruction.translate_to is not None, live=True
         )
+        plan = _plan(source, results, in_use, style, overwrite=overwrite)
+        # Of answers a table of words is empty; `-f all` is no mistake.
+        options = replace(options, word_times=words.timed(plan.formats if ask is None else ()))
         queue = SpeechQueue()
         try:
             opened = open_live(
@@ -143,8 +150,6 @@ def live(
 
 def _old_device(model: Model) -> tuple[Model, str | None]:
     """`--device` named the microphone once: what is no device of ggml's is taken for one."""
-    from dataclasses import replace
-
     from gemma_audio_cli.backends.choose import choose
     from gemma_audio_cli.engine._binding import use_library
     from gemma_audio_cli.engine.devices import devices
@@ -158,20 +163,13 @@ def _old_device(model: Model) -> tuple[Model, str | None]:
 
 
 def _plan(
-    source: str | None,
-    output: str | None,
-    kinds: list[str],
-    in_use: list[Path],
-    *,
-    timestamps: bool,
-    overwrite: bool,
+    source: str | None, results: Results, in_use: list[Path], style: Style, *, overwrite: bool
 ) -> OutputPlan:
     """Where results go. A stream cannot be heard again, so what is there is not written over unasked."""
-    from gemma_audio_cli.output import OutputPlan, Style
+    from gemma_audio_cli.output import OutputPlan
 
     name = source if source not in (None, "-") else f"live-{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
-    style = Style(timestamps=timestamps, live=True)
-    plan = OutputPlan([str(name)], output, kinds, style=style, in_use=in_use)
+    plan = OutputPlan([str(name)], results.output, results.kinds, style=style, in_use=in_use)
     for item in plan.items:
         for path in item.paths:
             if path.is_file() and not overwrite:

@@ -71,12 +71,15 @@ class Incremental:
         self.decoder.rewind_answer()
         return self._last
 
-    def finish(self) -> Reply:
-        """The utterance is over: its final text. The next push begins another one."""
+    def finish(self, *, keep: bool = False) -> Reply:
+        """The utterance is over: its final text. The next push begins another one. `keep`: what was heard
+        stays in the K/V cache until `reset`, which has to come first then.
+        """
         self._audio.finish()
         self._prefill(1)
         reply = self._answer(final=True) if self._prefilled else NOTHING
-        self.reset()
+        if not keep:
+            self.reset()
         return reply
 
     def replace_audio(self, samples: Floats) -> None:

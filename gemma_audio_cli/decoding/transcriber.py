@@ -111,6 +111,7 @@ class Transcriber:
         `answer`: the instruction is a question, and its answer may be as long as one.
         """
         options = self.options
+        self._word_aligner()  # what it has to find out takes seconds: not when somebody has spoken
         budget = (lambda _seconds: options.max_tokens) if answer else options.budget
         (decoder,) = self._decoders(instruction, 1, budget(options.max_seconds))
         sampler = options.sampler
@@ -128,17 +129,22 @@ class Transcriber:
         check: Check | None = None,
     ) -> Segment:
         """The reply to a window as a segment. Where it went wrong and `again`, `decoder` tries once more.
-        `check` has the last word on a try, as `echo_check` gives one.
+        `check` has the last word on a try, as `echo_check` gives one. Where word times are wanted, `decoder`
+        still holds the window's sound.
         """
         attempt = judged(reply, self.options.guards)
         shape = self.options.shape
         if shape is not None:  # what is not whole, or does not fit, is no answer
             return Result(None, window, in_shape(attempt, shape)).segment
+        aligner = self._word_aligner()
+        if aligner is not None:
+            attempt = replace(attempt, words=aligner.words(decoder, reply, window))
         if check is not None:
             attempt = check(attempt, reply, window)
         if attempt.good or not again or not self.options.guards.tries_again:
             return Result(None, window, attempt).segment
-        return Scheduler([decoder], self.options, check=check).retry(window, attempt).segment
+        scheduler = Scheduler([decoder], self.options, check=check, aligner=aligner)
+        return scheduler.retry(window, attempt).segment
 
     def echo_check(self, instruction: str, hints: Hints) -> EchoCheck:
         """Looks for terms of the instruction that nobody said. Close it before the engine."""

@@ -173,7 +173,7 @@ class Listener:
         if window.peak < self._options.silence_peak:
             self._incremental.reset()
             return Segment(window.start, window.end, "", flags=(FLAG_NO_SPEECH,))
-        reply = self._incremental.finish()
+        reply = self._incremental.finish(keep=True)
         segment = self._transcriber.segment(
             window,
             reply,
@@ -181,7 +181,7 @@ class Listener:
             again=not self._options.answer,
             check=self._echo.checked if self._echo is not None else None,
         )
-        self._incremental.reset()  # a second try leaves its own sound
+        self._incremental.reset()
         return segment
 
 

@@ -40,6 +40,12 @@ class LiveOptions:
     """Seconds of the longest utterance; None: what the model hears well."""
     threshold: float | None = None
     """The probability from which on sound is speech; None: 0.5."""
+    word_times: bool = False
+    """Finals have their words, with times."""
+
+    def __post_init__(self) -> None:
+        if self.word_times and self.answer:
+            raise UsageError("word times are those of what is said, which an answer is not; leave out --ask")
 
 
 class LiveTranscription:
@@ -67,6 +73,7 @@ class LiveTranscription:
             raise UsageError(f"--pause, --window: {error}") from None
         self._listen = ListenOptions(answer=options.answer, partials=not options.answer)
         self._instruction, self._shape = options.instruction, options.shape
+        self._word_times = options.word_times
         self._ingest = AudioIngest(
             source.blocks(), Utterances(cut, all_speech if gate else None), speech_queue, taps=taps, gate=gate
         )
@@ -111,7 +118,9 @@ class LiveTranscription:
             self._source.name, language=self._instruction.language_name, model=self._recognizer.model_name
         )
         yield RecordingStarted(recording)
-        decode = DecodeOptions(slots=1, max_seconds=self._window, shape=self._shape)
+        decode = DecodeOptions(
+            slots=1, max_seconds=self._window, shape=self._shape, word_times=self._word_times
+        )
         transcriber = self._recognizer.transcriber(decode)
         told = Instructions(self._recognizer.notice).of(self._instruction, transcriber.engine)
         instruction = told.text + (self._shape.hint if self._shape else "")

@@ -4,10 +4,13 @@
     python scripts/bench/word_times.py                        # the demo model
     python scripts/bench/word_times.py -m e2b --strings 100   # or another one
     python scripts/bench/word_times.py cost -m FILE.gguf --mmproj MMPROJ.gguf
+    python scripts/bench/word_times.py live                   # what finals of a stream wait for them
 
 Strings are 3 to 7 digits of one of five speakers (test takes of the Free Spoken Digit Dataset, `--speech`),
 with pauses of 0 to 300 ms; the joints are known to the sample. Only strings that the model hears right count.
-`cost` runs noise of 30 s and says what share of a window's other work the alignment pass takes.
+`cost` runs noise of 30 s and says what share of a window's other work the alignment pass takes. `live` hears
+the bundled recording again and again: milliseconds from the end's being known to the final text, and how many
+of them the alignment pass takes.
 """
 
 from __future__ import annotations
@@ -25,18 +28,26 @@ import soxr
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from gemma_audio_cli.audio.segment.windows import Window  # noqa: E402 - the checkout's own
+from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue  # noqa: E402 - the checkout's own
+from gemma_audio_cli.audio.segment.utterances import End, Speech  # noqa: E402
+from gemma_audio_cli.audio.segment.windows import Window  # noqa: E402
 from gemma_audio_cli.decoding.aligner import Aligner  # noqa: E402
 from gemma_audio_cli.decoding.alignment import Heads  # noqa: E402
 from gemma_audio_cli.decoding.options import DecodeOptions  # noqa: E402
+from gemma_audio_cli.decoding.prompt import transcription  # noqa: E402
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder  # noqa: E402
 from gemma_audio_cli.decoding.transcriber import Transcriber  # noqa: E402
 from gemma_audio_cli.engine.engine import Engine  # noqa: E402
 from gemma_audio_cli.engine.structs import EngineOptions  # noqa: E402
 from gemma_audio_cli.models.resolve import resolve  # noqa: E402
+from gemma_audio_cli.pipeline.listener import Listener, ListenOptions  # noqa: E402
 from gemma_audio_cli.sound import SAMPLE_RATE, Floats  # noqa: E402
-from gemma_audio_cli.transcript import Word  # noqa: E402
+from gemma_audio_cli.transcript import Final, Word  # noqa: E402
 
+SAMPLE = ROOT / "gemma_audio_cli" / "demo" / "sample.wav"
+HOP = 1600
+"""Samples that come at a time."""
+UTTERANCES = 40
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")
 Words = list[tuple[str, float, float]]
 _SHORT = 0.1
@@ -139,12 +150,38 @@ def cost(engine: Engine, arguments: argparse.Namespace) -> None:
     transcriber.close()
 
 
+def live(engine: Engine, arguments: argparse.Namespace) -> None:
+    """Prints the work that an utterance leaves to its end, and the alignment's part in it, run by run."""
+    samples, _ = soundfile.read(SAMPLE, dtype="float32")
+    transcriber = Transcriber(engine, DecodeOptions(slots=1, max_seconds=8.0, word_times=True))
+    known = transcriber._word_aligner()
+    aligner = Timed(known.heads if known is not None else None)
+    transcriber._word_aligner = lambda: aligner  # type: ignore[method-assign]
+    for _ in range(arguments.runs):
+        aligner.seconds = 0.0
+        speech_queue = SpeechQueue()
+        for _ in range(UTTERANCES):
+            for at in range(0, len(samples), HOP):
+                speech_queue.put(Speech(samples[at : at + HOP], at + HOP))
+            speech_queue.put(End(0.0, len(samples)))
+        speech_queue.close()
+        ear = Listener(transcriber, transcription(), ListenOptions(partials=False))
+        works = [event.work * 1000 for event in ear.listen(speech_queue) if isinstance(event, Final)]
+        ear.close()
+        aligning = aligner.seconds * 1000 / len(works)
+        values = {"work_ms": round(sum(works) / len(works), 1), "alignment_ms": round(aligning, 1)}
+        print(json.dumps({"finals": len(works), **values}), flush=True)
+
+
+WHAT = {"accuracy": accuracy, "cost": cost, "live": live}
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=("accuracy", "cost"), default="accuracy")
+    parser.add_argument("what", nargs="?", choices=tuple(WHAT), default="accuracy")
     parser.add_argument("-m", "--model", default="demo")
     parser.add_argument("--mmproj")
     parser.add_argument("--threads", type=int, default=0)
@@ -160,7 +197,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pair = resolve(arguments.model, arguments.mmproj)
     with Engine(pair.text, pair.mmproj, EngineOptions(arguments.threads, "CPU")) as engine:
-        (accuracy if arguments.what == "accuracy" else cost)(engine, arguments)
+        WHAT[arguments.what](engine, arguments)
 
 
 if __name__ == "__main__":

@@ -209,3 +209,25 @@ def test_push_to_talk_hears_what_is_said_between_two_presses(terminal, tmp_path)
     assert settings[3] & termios.ECHO
     assert settings[3] & termios.ICANON
     assert soundfile.info(tmp_path / "kept.wav").duration == pytest.approx(kept, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "command", [("transcribe", SAMPLE), ("live", SAMPLE), ("live", "--timestamps", SAMPLE)]
+)
+def test_unsure_words_are_underlined(terminal, command):
+    screen = terminal(command[0], "-m", "demo", "--unsure-below", "1", *command[1:])
+    screen.read(60)
+    assert screen.process.returncode == 0
+    assert not any("[?" in line for line in screen.lines())
+    (row,) = [y for y, line in enumerate(screen.screen.display) if line.rstrip().endswith(TEXT)]
+    line = screen.screen.display[row].rstrip()
+    underlined = {x for x in range(len(line)) if screen.screen.buffer[row][x].underscore}
+    assert underlined
+    assert underlined <= {len(line) - len(TEXT) + 2 * n for n in range(6)}
+
+
+def test_a_dumb_terminal_shows_marks(terminal):
+    screen = terminal("transcribe", "-m", "demo", "--unsure-below", "1", SAMPLE, term="dumb")
+    screen.read(60)
+    assert b"\x1b" not in screen.raw
+    assert b"[?4]" in screen.raw

@@ -16,8 +16,10 @@ from gemma_audio_cli import (
     CutOptions,
     DecodeOptions,
     Engine,
+    Final,
     InputError,
     InstructionOptions,
+    LiveOptions,
     ModelError,
     PassesOptions,
     Segment,
@@ -28,6 +30,7 @@ from gemma_audio_cli import (
     aask,
     ask,
     atranscribe,
+    listen,
     transcribe,
     transcribe_many,
 )
@@ -180,3 +183,21 @@ def test_asyncio_may_stop_early(demo_model, talk):
         return ""
 
     assert asyncio.run(first())
+
+
+def test_word_times_in_one_word(demo_model):
+    sample = demo_model.text.parent / "sample.wav"
+    (plain,) = transcribe(sample, model="demo")
+    (timed,) = transcribe(sample, model="demo", word_times=True)
+    (final,) = [event for event in listen(sample, model="demo", word_times=True) if isinstance(event, Final)]
+    assert not plain.words
+    assert timed.text == final.text == plain.text == " ".join(word.text for word in plain.written)
+    assert [word.text for word in timed.words] == [word.text for word in plain.written]
+    assert [(word.text, word.source) for word in final.words] == [(w.text, "attention") for w in timed.words]
+    assert [word.start for word in final.words] == pytest.approx([w.start for w in timed.words], abs=0.05)
+    for segment in (plain, timed, final):
+        assert [word.probability for word in segment.written] == pytest.approx(
+            [word.probability for word in timed.words], abs=1e-3
+        )
+    with pytest.raises(UsageError, match="leave out --ask"):
+        LiveOptions(answer=True, word_times=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -11,10 +13,12 @@ from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue
 from gemma_audio_cli.audio.segment.utterances import End, Speech, Utterances, all_speech, live_cut
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
-from gemma_audio_cli.decoding.transcriber import DecodeOptions, Transcriber
+from gemma_audio_cli.decoding.sequence import SequenceDecoder
+from gemma_audio_cli.decoding.transcriber import NO_HEADS, DecodeOptions, Transcriber
 from gemma_audio_cli.engine.engine import Engine
 from gemma_audio_cli.engine.structs import EngineOptions
 from gemma_audio_cli.pipeline.listener import Final, Listener, ListenOptions, Partial, agreed
+from gemma_audio_cli.transcript import words_of
 
 RATE = 16_000
 
@@ -93,6 +97,59 @@ def test_who_is_behind_says_only_what_is_final(transcriber, sample):
     reported = heard(transcriber, speech_queue, ListenOptions(interval=0.0))
     assert [type(event) for event in reported] == [Final] * 3
     assert len({event.text for event in reported}) == 1
+
+
+def test_words_are_looked_for_at_the_end_only(transcriber, sample, monkeypatch):
+    """Once an utterance, not for partial texts; the next one hears nothing of it."""
+    looked = []
+    attention = SequenceDecoder.attention
+
+    def counted(decoder: SequenceDecoder, layers: list[int]) -> list:
+        looked.append(decoder)
+        return attention(decoder, layers)
+
+    monkeypatch.setattr(SequenceDecoder, "attention", counted)
+    timed = Transcriber(transcriber.engine, replace(transcriber.options, word_times=True))
+    silence = np.zeros(RATE, dtype=np.float32)
+    blocks = [silence, sample, silence, sample, silence]
+    speech_queue = SpeechQueue()
+    hearing = AudioIngest(at_speaking_pace(blocks), Utterances(live_cut(0.6, 8.0)), speech_queue)
+    hearing.start()
+    reported = heard(timed, speech_queue)
+    finals = [event for event in reported if isinstance(event, Final)]
+    assert len([event for event in reported if isinstance(event, Partial)]) >= 4
+    assert len(looked) == len(finals) == 2
+    samples = np.concatenate(blocks)
+    for final in finals:
+        window = Window(final.start, samples[round(final.start * RATE) : round(final.end * RATE)])
+        (offline,) = timed.transcribe([window])
+        assert final.text == offline.text == " ".join(word.text for word in final.words)
+        assert [(word.text, word.start, word.end) for word in final.words] == [
+            (word.text, pytest.approx(word.start, abs=0.05), pytest.approx(word.end, abs=0.05))
+            for word in offline.words
+        ]
+    timed.close()
+
+
+def test_words_of_another_try(tiny_model, sample):
+    """Random weights fail every guard: what is kept in the end has words all the same."""
+    speech_queue = SpeechQueue()
+    start = 3 * RATE
+    speech_queue.put(Speech(sample, start + len(sample)))
+    speech_queue.put(End(3.0, len(sample)))
+    speech_queue.close()
+    with Engine(tiny_model.text, tiny_model.mmproj, EngineOptions(threads=1)) as engine:
+        notices: list[str] = []
+        options = DecodeOptions(slots=1, max_seconds=8.0, word_times=True)
+        (final,) = heard(Transcriber(engine, options, notice=notices.append), speech_queue)
+    assert not final.reliable
+    assert final.words
+    assert final.words == words_of(final.words, final.text)
+    assert [word.text for word in final.written] == [word.text for word in final.words]
+    edges = [edge for word in final.words for edge in (word.start, word.end)]
+    assert edges == sorted(edges)
+    assert 3.0 <= edges[0] <= edges[-1] <= final.end + 0.01
+    assert notices == [NO_HEADS]
 
 
 def test_silence_is_not_given_to_the_model(transcriber):
