@@ -66,6 +66,9 @@ def test_words_have_the_tokens_that_write_them():
     assert words_in("今天", "天气", "很好", "。") == [("今天", 0, 0), ("天气", 1, 1), ("很好。", 2, 3)]
     assert words_in("สวัส", "ดี", " ok") == [("สวัส", 0, 0), ("ดี", 1, 1), ("ok", 2, 2)]
     assert words_in("<|channel>", "thought", "<channel|>", "yes") == [("yes", 3, 3)]
+    assert words_in("👩", "\u200d", "👧", "好") == [("👩\u200d👧", 0, 2), ("好", 3, 3)]
+    scotland = "\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+    assert words_in("🏴", *scotland) == [(f"🏴{scotland}", 0, 6)]
     assert words_in() == []
 
 
