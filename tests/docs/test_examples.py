@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gemma_audio_cli.output import EXTENSIONS, Recording, Segment, Style, open_writer
-from gemma_audio_cli.transcript import FLAG_NO_SPEECH, FLAG_SPLIT, FLAG_UNRELIABLE, TROUBLE
+from gemma_audio_cli.output.unsure import BELOW, Unsure
+from gemma_audio_cli.transcript import FLAG_NO_SPEECH, FLAG_SPLIT, FLAG_UNRELIABLE, TROUBLE, Written
 from tests.docs.pages import PAGES, ROOT, blocks, prose, read, section
 
 OUTPUT = read("docs/OUTPUT.md")
@@ -110,7 +112,7 @@ def test_events_of_a_live_stream_have_the_fields_that_are_shown(cli, sample):
         }
 
 
-def written(kind: str, segment: Segment, **style: bool) -> str:
+def written(kind: str, segment: Segment, **style: Any) -> str:
     """What a format makes of one segment, without what is around it."""
     out = io.StringIO()
     writer = open_writer(kind, out, style=Style(**style))
@@ -130,6 +132,17 @@ def test_translations_look_as_shown():
     assert written("srt", segment, bilingual=True).rstrip("\n") == both.rstrip("\n")
     assert written("text", segment) == plain
     assert "Good morning." not in written("tsv", segment)
+
+
+def test_unsure_words_look_as_shown():
+    """The demo model is sure of digits, so these come from the writers."""
+    text = "see you on Thursday then"
+    words = tuple(Written(word, 0.3 if word == "Thursday" else 0.9) for word in text.split())
+    segment = Segment(0.0, 1.9, text, written=words)
+    (shown,) = blocks(section(OUTPUT, "### Unsure words"), "text")
+    assert written("text", segment, unsure=Unsure()) == shown
+    assert "(?Thursday)" in written("lrc", segment, unsure=Unsure())
+    assert f"below {BELOW:g}," in section(OUTPUT, "### Unsure words")
 
 
 def test_fields_and_flags_are_all_described(cli, sample):
