@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         InstructionOptions,
         ModelOptions,
         PassesOptions,
+        SpeakerOptions,
         TranscribeOptions,
     )
     from gemma_audio_cli.transcript import (
@@ -103,6 +104,7 @@ _PLACES = {
         "InstructionOptions",
         "ModelOptions",
         "PassesOptions",
+        "SpeakerOptions",
         "TranscribeOptions",
     ),
     "transcript": (
@@ -148,6 +150,7 @@ __all__ = [
     "SegmentDone",
     "SessionOptions",
     "SourceOptions",
+    "SpeakerOptions",
     "TextDelta",
     "Timings",
     "TranscribeOptions",

@@ -27,7 +27,7 @@ from gemma_audio_cli.pipeline.ask import ask as ask_events
 from gemma_audio_cli.pipeline.events import AnswerDone, RecordingDone, SegmentDone, TextDelta, TranscribeEvent
 from gemma_audio_cli.pipeline.files import Transcription
 from gemma_audio_cli.pipeline.live import LiveOptions, LiveTranscription
-from gemma_audio_cli.pipeline.options import AskOptions, ModelOptions, TranscribeOptions
+from gemma_audio_cli.pipeline.options import AskOptions, ModelOptions, SpeakerOptions, TranscribeOptions
 from gemma_audio_cli.pipeline.recipes import RecipeDone, follow
 from gemma_audio_cli.pipeline.recognizer import Recognizer
 from gemma_audio_cli.recipes.store import find as find_recipe
@@ -87,12 +87,14 @@ def transcribe(
     model: PathLike | None = None,
     language: str | None = None,
     word_times: bool = False,
+    speakers: bool | int = False,
     on_text: OnText | None = None,
     notice: Notice | None = None,
 ) -> Iterator[Segment]:
     """What is said in the recording, a Segment for each stretch in which something is, as they are decoded.
 
     `language` and `word_times` are short for them in `options`; with word times a segment has its `words`.
+    `speakers`: say who speaks, so many or (True) as many as there seem to be; segments come at the end then.
     `on_text` gets the text in pieces as it is decoded. Raises an InputError where the recording fails, after
     what could be heard.
     """
@@ -101,6 +103,8 @@ def transcribe(
         options = replace(options, instruction=replace(options.instruction, language=language))
     if word_times:
         options = replace(options, decode=replace(options.decode, word_times=True))
+    if speakers:
+        options = replace(options, speakers=SpeakerOptions(count=None if speakers is True else speakers))
     if on_text is not None:
         options = replace(options, stream=True)
     for event in transcribe_many([recording], options, engine=engine, model=model, notice=notice):

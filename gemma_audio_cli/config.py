@@ -169,6 +169,10 @@ class Settings:
         None, "The probability from which on sound is speech, 0.05 to 0.95.", threshold
     )
 
+    speaker_models: str | None = _setting(
+        None, "Folder with segmentation.onnx and embedding.onnx for --speakers, if not pulled."
+    )
+
     def having(self, name: str, value: Value) -> Settings:
         """These with one more, whose value was checked."""
         values: dict[str, Any] = {**asdict(self), name: value}

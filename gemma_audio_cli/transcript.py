@@ -28,6 +28,8 @@ FLAG_CONTEXT_ECHO = "context_echo"
 """Nothing but terms of the context, which the model would not write without it."""
 FLAG_SPLIT = "split"
 """The text is that of the window's halves."""
+FLAG_OVERLAP = "overlap"
+"""Somebody else speaks at the same time."""
 FLAG_NO_SPEECH = "no_speech"
 """The window was not given to the model, or the model wrote nothing."""
 FLAG_UNRELIABLE = "unreliable"
@@ -56,6 +58,8 @@ class Word:
     """Of its tokens, by the model's own word: their geometric mean."""
     source: str = TIMES_FOUND
     """Where its times come from: `attention`, or `estimated`."""
+    speaker: str | None = None
+    """Who says it, where speakers were looked for and somebody was found."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class Segment:
     """Its words, where their times were asked for."""
     written: tuple[Written, ...] = ()
     """Its words, and how sure the model is of each."""
+    speaker: str | None = None
+    """Who says it, where speakers were looked for and somebody was found."""
 
     @property
     def complete(self) -> bool:
@@ -197,6 +203,13 @@ class Recording:
     """Each channel is transcribed on its own, and what is written says which one it was."""
     labels: dict[int, str] | None = None
     """What to call each of them, where they are not channels but tracks."""
+    speakers: bool = False
+    """Speakers are looked for, and what is written says who it was."""
+
+    @property
+    def labelled(self) -> bool:
+        """What is written says who it was, or which channel."""
+        return self.split_channels or self.speakers
 
 
 @dataclass(frozen=True)
@@ -218,8 +231,10 @@ class Transcript:
         return " ".join(segment.text for segment in self.segments if segment.text)
 
 
-def channel_label(recording: Recording, channel: int | None) -> str:
-    """What stands before the text of a channel; a channel may be one person, or a room full of them."""
-    if not recording.split_channels or channel is None:
-        return ""
-    return f"{(recording.labels or {}).get(channel, f'Channel {channel}')}: "
+def source_label(recording: Recording, segment: Segment) -> str:
+    """What stands before a segment's text: who says it, or the channel, which may be one person, or a room
+    full of them.
+    """
+    if recording.split_channels and segment.channel is not None:
+        return f"{(recording.labels or {}).get(segment.channel, f'Channel {segment.channel}')}: "
+    return f"{segment.speaker}: " if segment.speaker else ""

@@ -24,6 +24,7 @@ EXAMPLES = """Examples:
   gemma-audio models pull e2b
   gemma-audio models pull e4b:Q8_0
   gemma-audio models pull unsloth/gemma-4-E2B-it-GGUF:UD-Q4_K_XL
+  gemma-audio models pull speakers
   gemma-audio models use e2b
   gemma-audio models verify e2b
 
@@ -40,6 +41,11 @@ app = typer.Typer(
 )
 
 _NAME = typer.Argument(..., metavar="MODEL", help="e2b, e4b, 12b or OWNER/REPOSITORY, perhaps with :TYPE.")
+_PULLED = typer.Argument(
+    ...,
+    metavar="MODEL",
+    help="e2b, e4b, 12b or OWNER/REPOSITORY, perhaps with :TYPE; or speakers, for --speakers.",
+)
 _ANY = typer.Argument(
     None, metavar="[MODEL]", help="As after -m; default: the one in use.", show_default=False
 )
@@ -58,7 +64,7 @@ def list_models(as_json: bool = _JSON) -> None:
 
 @app.command("pull")
 def pull_model(
-    name: str = _NAME,
+    name: str = _PULLED,
     mmproj_type: Annotated[
         str | None,
         option(
@@ -78,9 +84,12 @@ def pull_model(
     given again.
     """
     with exit_codes():
-        from gemma_audio_cli.models import names, store
+        from gemma_audio_cli.models import names, speaker_files, store
         from gemma_audio_cli.models.plan import plan
 
+        if name == speaker_files.NAME:
+            _pull_speakers(quiet=quiet)
+            return
         spec = names.parse_spec(name)
         try:
             wanted = plan(spec, mmproj_type)
@@ -107,6 +116,16 @@ def pull_model(
                 say(f"what came so far is kept; gemma-audio models pull {spec} goes on from there")
             raise
         _print_files(pulled)
+
+
+def _pull_speakers(*, quiet: bool) -> None:
+    from gemma_audio_cli.cli.models_progress import fetching_speakers
+    from gemma_audio_cli.models import speaker_files
+
+    if not quiet:
+        say(f"what tells speakers apart: {speaker_files.LICENCES}")
+    for path in fetching_speakers(quiet=quiet):
+        put_path(path)
 
 
 @app.command("path")

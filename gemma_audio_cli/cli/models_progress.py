@@ -11,6 +11,8 @@ from gemma_audio_cli.cli.messages import say
 from gemma_audio_cli.formatting import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gemma_audio_cli.models.plan import Plan
     from gemma_audio_cli.models.resolve import ModelPair
     from gemma_audio_cli.models.store import Pulled
@@ -58,6 +60,19 @@ def fetching(wanted: Plan, *, quiet: bool) -> Pulled:
 
     with byte_bar(wanted.bytes, quiet=quiet) as (advance, name):
         return pull(wanted, advance, notice, name)
+
+
+def fetching_speakers(*, quiet: bool) -> list[Path]:
+    """Pulls what tells speakers apart."""
+    from gemma_audio_cli.models.pull import bring
+    from gemma_audio_cli.models.speaker_files import NAME, REMOTE
+
+    def notice(text: str) -> None:
+        if not quiet:
+            say(text)
+
+    with byte_bar(sum(file.size for file in REMOTE), quiet=quiet) as (advance, name):
+        return list(bring(REMOTE, NAME, advance, notice, name).values())
 
 
 def verifying(pair: ModelPair, *, quiet: bool) -> Iterator[tuple[str, bool]]:

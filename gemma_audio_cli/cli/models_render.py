@@ -22,7 +22,7 @@ def pull_line(wanted: Plan) -> str:
     projector = f"{wanted.mmproj.name} ({byte_size(wanted.mmproj.size)})"
     if wanted.mmproj.repository != wanted.repository:
         projector += f" of {wanted.mmproj.repository}"
-    left = missing_bytes(wanted)
+    left = missing_bytes(wanted.files)
     coming = f"{byte_size(left)} to come" if left else "all here, checking"
     return f"{wanted.repository}: {', '.join((projector, *parts))}; {coming}"
 

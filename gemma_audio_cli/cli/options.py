@@ -31,6 +31,24 @@ _RECORDING, _SPEECH = "Which part to hear", "Finding speech"
 _RESULTS, _MODEL, _NOTICES, _SHAPE = "Results", "Model", "Notices", "Shape of the answer"
 
 
+_ALONE: dict[str, str] = {}
+"""Options whose value may be left out, and what that means."""
+
+
+def with_values(arguments: list[str]) -> list[str]:
+    """A command line in which every option of `_ALONE` has a value: `--speakers talk.wav` has none."""
+    given: list[str] = []
+    for i, argument in enumerate(arguments):
+        if argument == "--":
+            return given + arguments[i:]
+        given.append(argument)
+        if argument in _ALONE:
+            following = arguments[i + 1] if i + 1 < len(arguments) else ""
+            if following != _ALONE[argument] and not following.isdecimal():
+                given[-1] = f"{argument}={_ALONE[argument]}"
+    return given
+
+
 def option(
     *names: str,
     help: str,
@@ -41,8 +59,13 @@ def option(
     complete: Callable[[str], list[str]] | None = None,
     show_default: bool = False,
     hidden: bool = False,
+    alone: str | None = None,
 ) -> Any:
-    """An option, for an annotation."""
+    """An option, for an annotation. `alone`: what its name means without a value; a value is then a number,
+    or that word, and anything else that follows is no part of it.
+    """
+    if alone is not None:
+        _ALONE.update(dict.fromkeys(names, alone))
     return typer.Option(
         *names, help=help, rich_help_panel=panel, metavar=metavar, min=min, max=max,
         autocompletion=complete, show_default=show_default, hidden=hidden,
@@ -335,6 +358,10 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 class GroupedCommand(TyperCommand):
     """A command whose `--help` shows its options group by group."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """With the values that may be left out."""
+        return super().parse_args(ctx, with_values(args))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, the command's own options, then the groups in the order of the command's parameters."""

@@ -16,7 +16,13 @@ from gemma_audio_cli.cli.common import Job, oddity
 from gemma_audio_cli.cli.messages import say
 from gemma_audio_cli.interrupts import Taking
 from gemma_audio_cli.output import Item, ItemOutput, OutputPlan, Progress
-from gemma_audio_cli.pipeline.events import RecordingDone, RecordingStarted, SegmentDone, TranscribeEvent
+from gemma_audio_cli.pipeline.events import (
+    RecordingDone,
+    RecordingStarted,
+    SegmentDone,
+    StretchHeard,
+    TranscribeEvent,
+)
 from gemma_audio_cli.pipeline.files import Transcription
 from gemma_audio_cli.pipeline.options import TranscribeOptions
 from gemma_audio_cli.transcript import Segment
@@ -35,10 +41,12 @@ class Results:
         self._run: Transcription | None = None
         self._start = 0.0
         """Where in every recording the part that is wanted begins, in seconds."""
+        self._at_end = False
+        """What was said is told at a recording's end."""
 
     def write(self, options: TranscribeOptions, *, resume: bool) -> bool:
         """Does all of the plan. False: a Ctrl-C ended it early; what was begun has been finished."""
-        self._start = options.source.start
+        self._start, self._at_end = options.source.start, options.at_end
         self._run = run = Transcription(self._job.recognizer, self._inputs(resume), options)
         with Taking(self._interrupted):
             events = run.events()
@@ -67,7 +75,7 @@ class Results:
         """The first Ctrl-C lets the windows in work finish, the second stops at once; so does the first where
         all that is done has been printed."""
         run = self._run
-        if run is None or run.stopping or not self._items or self._plan.to_stdout:
+        if run is None or run.stopping or not self._items or (self._plan.to_stdout and not self._at_end):
             return False
         run.stop()
         with suppress(RuntimeError):  # stderr was being written to when the signal came
@@ -86,6 +94,8 @@ class Results:
             self._segment(event.recording.file, event.segment)
         elif isinstance(event, RecordingDone):
             self._done(event)
+        elif isinstance(event, StretchHeard):
+            self._progress.reach(event.seconds - self._start)
         else:
             self._open.delta(event.text)
             self._shown += event.text
@@ -97,6 +107,8 @@ class Results:
 
     def _segment(self, name: str, segment: Segment) -> None:
         self._progress.reach(segment.end - self._start)
+        if self._at_end and self._plan.to_stdout:
+            self._progress.pause()
         shown, self._shown = self._shown.strip(), ""
         odd = oddity(name, segment)
         if odd:

@@ -21,6 +21,7 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.cli.speakers import SpeakerChoices
 from gemma_audio_cli.cli.words import Words
 from gemma_audio_cli.errors import UsageError
 
@@ -72,6 +73,7 @@ def transcribe(
     all_tracks: Annotated[
         bool, option("--all-tracks", panel="Which part to hear", help="Transcribe each audio track apart.")
     ] = False,
+    who: SpeakerChoices = SpeakerChoices(),
     speech: Speech = Speech(),
     threshold: Threshold = Threshold(),
     window: Annotated[
@@ -125,16 +127,17 @@ def transcribe(
             ),
         )
         plan.prepare()
-        watched = plan.to_stdout and sys.stdout.isatty()
         options = TranscribeOptions(
             instruction.options(job.settings, prompt),
             input.options(part, split=split_channels),
             speech.options(threshold, job.settings, window=window, min_pause=min_pause),
             decode=replace(_decode(batch), word_times=words.timed(plan.formats)),
             all_tracks=all_tracks,
-            stream=watched,
+            speakers=who.options(job.settings),
             own=instruction.each({name: job.settings_of(name) for name in inputs}, prompt),
         )
+        watched = plan.to_stdout and sys.stdout.isatty() and not options.at_end
+        options = replace(options, stream=watched)
         try:
             with Progress(len(plan.items), enabled=False if watched or notices.quiet else None) as progress:
                 # Only a bar tells how long it will take.

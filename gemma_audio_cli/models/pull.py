@@ -6,7 +6,7 @@ Plan(text parts, projector) ──room?──► fetch each ──► names in t
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,9 @@ _MARGIN = 64 << 20
 """Bytes of a disk that are left alone."""
 
 
-def missing_bytes(wanted: Plan) -> int:
+def missing_bytes(files: Iterable[RemoteFile]) -> int:
     """What is not here yet."""
-    return sum(max(0, file.size - _present(file)) for file in wanted.files)
+    return sum(max(0, file.size - _present(file)) for file in files)
 
 
 def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], None]) -> store.Pulled:
@@ -32,16 +32,39 @@ def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], 
 
     Raises ModelDownloadError, also where what came is no text model, whatever its name says.
     """
-    check_room(wanted)
+    paths = bring(wanted.files, wanted.repository, advance, notice, begin)
+    parts = tuple(paths[file] for file in wanted.text)
+    kind = kinds.not_text(parts[0])
+    if kind is not None:
+        raise ModelDownloadError(
+            f"{wanted.repository}: {wanted.text[0].name} is no text model: by its header it is a {kind}; "
+            "pull another file, as OWNER/REPOSITORY:FILE"
+        )
+    return store.Pulled(wanted.repository, names.label(wanted.text[0].name), parts, paths[wanted.mmproj])
+
+
+def bring(
+    files: Sequence[RemoteFile],
+    what: str,
+    advance: Advance,
+    notice: Notice,
+    begin: Callable[[str], None],
+) -> dict[RemoteFile, Path]:
+    """Fetches the files that are not here; where each of them is. `what` they are, for messages.
+
+    Raises ModelDownloadError.
+    """
+    check_room(files, what)
     paths = {}
+    repositories = sorted({file.repository: file for file in files}.values(), key=_repository)
     with ExitStack() as stack:
         # In one order, so that no two pulls wait for each other.
-        for file in sorted({file.repository: file for file in wanted.files}.values(), key=_repository):
+        for file in repositories:
             places = store.lock_folder(file.repository)
             with disk_errors(file, places / "lock"):
                 store.check_links(places, file.name)
                 stack.enter_context(locks.pulling(places, partial(notice, _removing(file.repository))))
-        for file in wanted.files:
+        for file in files:
             begin(file.name)
             blob = _blob(file)
             with disk_errors(file, blob):
@@ -60,28 +83,21 @@ def pull(wanted: Plan, advance: Advance, notice: Notice, begin: Callable[[str], 
                 notice,
                 partial(store.publish, file.repository, file.commit, file.name, blob, file.sha256),
             )
-        for file in {file.repository: file for file in wanted.files}.values():
+        for file in repositories:
             with disk_errors(file, _blob(file)):
                 store.set_main(file.repository, file.commit)
-    parts = tuple(paths[file] for file in wanted.text)
-    kind = kinds.not_text(parts[0])
-    if kind is not None:
-        raise ModelDownloadError(
-            f"{wanted.repository}: {wanted.text[0].name} is no text model: by its header it is a {kind}; "
-            "pull another file, as OWNER/REPOSITORY:FILE"
-        )
-    return store.Pulled(wanted.repository, names.label(wanted.text[0].name), parts, paths[wanted.mmproj])
+    return paths
 
 
-def check_room(wanted: Plan) -> None:
+def check_room(files: Iterable[RemoteFile], what: str) -> None:
     """Raises ModelDownloadError where the disk cannot hold what is missing."""
     folder = store.cache_folder()
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    need, free = missing_bytes(wanted), shutil.disk_usage(there).free
+    need, free = missing_bytes(files), shutil.disk_usage(there).free
     room = max(0, free - _MARGIN)
     if need > room:
         raise ModelDownloadError(
-            f"{wanted.repository}: {byte_size(need)} are to come, "
+            f"{what}: {byte_size(need)} are to come, "
             f"but {folder} has room for {byte_size(room)}; "
             "make room there, or set HF_HUB_CACHE to a folder on another disk"
         )

@@ -41,6 +41,8 @@ def segment_as_dict(segment: Segment) -> dict[str, Any]:
         "avg_logprob": _finite(segment.logprob),
         "flags": flags,
     }
+    if segment.speaker is not None:
+        value["speaker"] = segment.speaker
     if segment.translation is not None:
         value["translation"] = segment.translation
     if segment.words:
@@ -56,6 +58,7 @@ def word_as_dict(word: Word) -> dict[str, Any]:
         "end": round(float(word.end), 3),
         "probability": round(word.probability, 2),
         "source": word.source,
+        **({"speaker": word.speaker} if word.speaker is not None else {}),
     }
 
 

@@ -45,6 +45,8 @@ class Cue:
     """Where words have times: each line word by word, in order of time and within the cue's. A word has the
     space before it; together they are the line.
     """
+    voice: str = ""
+    """Who says it, where that is no part of the lines."""
 
 
 def make_cues(

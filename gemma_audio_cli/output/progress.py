@@ -92,7 +92,14 @@ class Progress:
     def start(self, name: str) -> None:
         """A file is begun."""
         self._file, self._reached = name, 0.0
+        if self._bar is not None:
+            self._bar.start()  # after a pause; else it does nothing
         self._show(name=name)
+
+    def pause(self) -> None:
+        """The bar makes room for text on the same terminal, until the next file starts."""
+        if self._bar is not None:
+            self._bar.stop()
 
     def reach(self, seconds: float) -> None:
         """So many seconds from the file's start are done: never fewer than before."""

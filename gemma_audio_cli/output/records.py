@@ -87,7 +87,7 @@ class JsonlWriter(EventWriter):
 
 class TableWriter:
     """What writers of tables share: a header, then rows; with file first where several recordings share the
-    stream, and channel last where channels are split.
+    stream, and last the channel where channels are split, or the speaker where speakers are looked for.
     """
 
     COLUMNS: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class TableWriter:
         """A recording starts: the header, unless it is there."""
         self._recording = recording
         if not self._has_header:
-            self._row(self._columns, "file", "channel")
+            self._row(self._columns, "file", "channel", "speaker")
             self._out.flush()
         self._has_header = True
 
@@ -112,8 +112,9 @@ class TableWriter:
     def segment(self, segment: Segment) -> None:
         """Its rows."""
         channel = "" if segment.channel is None else str(segment.channel)
+        speaker = one_line(segment.speaker or "")
         for cells in self._rows(segment):
-            self._row(cells, printable(self._recording.file), channel)
+            self._row(cells, printable(self._recording.file), channel, speaker)
         self._out.flush()
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
@@ -122,8 +123,9 @@ class TableWriter:
     def _rows(self, segment: Segment) -> Iterable[Sequence[str]]:
         raise NotImplementedError
 
-    def _row(self, cells: Sequence[str], name: str, channel: str) -> None:
+    def _row(self, cells: Sequence[str], name: str, channel: str, speaker: str) -> None:
         row = [name] * self._with_names + [*cells] + [channel] * self._recording.split_channels
+        row += [speaker] * self._recording.speakers
         self._out.write("\t".join(row) + "\n")
 
 

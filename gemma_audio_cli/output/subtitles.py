@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import html
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from gemma_audio_cli.output import karaoke
 from gemma_audio_cli.output.cues import Cue, Timed, make_cues
 from gemma_audio_cli.output.lines import display_width
 from gemma_audio_cli.output.writers import Sink, Style
-from gemma_audio_cli.transcript import Recording, Segment, channel_label
+from gemma_audio_cli.transcript import Recording, Segment, source_label
 
 if TYPE_CHECKING:
     from pysubs2 import SSAFile
@@ -57,20 +57,23 @@ class SubtitleWriter:
         start, end = self._milliseconds(segment.start), self._milliseconds(segment.end)
         self._write_until(start)
         text, words = self._text(segment)
+        label = self._neutral(source_label(self._recording, segment))
+        voice = self._neutral(segment.speaker) if segment.speaker and self._dialect.voice else ""
         cues = make_cues(
             text,
             start,
             end,
             max_line=self._style.max_line,
             min_ms=self._style.min_cue_ms,
-            label=channel_label(self._recording, segment.channel),
+            label="" if voice or not label else f"{label} ",
             max_words=self._style.max_words,
             words=words,
         )
         for cue in cues:
+            cue = replace(cue, voice=voice)
             heapq.heappush(self._waiting, (cue.start, self._order, cue))
             self._order += 1
-        if not self._recording.split_channels:
+        if not self._recording.labelled:
             self._write_until(_FOREVER)
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
@@ -113,7 +116,8 @@ class SubtitleWriter:
     def _body(self, cue: Cue) -> str:
         """Its text, word by word where that is wanted and known."""
         sung = self._dialect.karaoke if self._style.karaoke and cue.said else None
-        return (sung or self._dialect.plain)(cue)
+        text = (sung or self._dialect.plain)(cue)
+        return self._dialect.voice(cue.voice) + text if self._dialect.voice and cue.voice else text
 
     def _milliseconds(self, seconds: float) -> int:
         return min(max(0, round(seconds * 1000)), self._dialect.last_ms)
@@ -137,6 +141,8 @@ class Dialect:
     """The last moment that can be written."""
     karaoke: Callable[[Cue], str] | None = None
     """The text of a cue whose words have times, with these; None: the format has no way to say them."""
+    voice: Callable[[str], str] | None = None
+    """What stands before a cue's text to say whose it is; None: it is part of the text."""
 
 
 def _file(*cues: tuple[int, int, str]) -> SSAFile:
@@ -243,6 +249,7 @@ DIALECTS = {
         _NEUTRAL_VTT,
         head=lambda _karaoke: "WEBVTT\n\n",
         karaoke=lambda cue: karaoke.vtt(cue, _vtt_time, _escaped),
+        voice=lambda name: f"<v {_escaped(name)}>",
     ),
     "ass": Dialect(
         _ass,

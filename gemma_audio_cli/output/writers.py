@@ -13,7 +13,7 @@ from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.formatting import clock, one_line, printable
 from gemma_audio_cli.output.cues import MAX_LINE, MIN_CUE_MS, MIN_LINE
 from gemma_audio_cli.output.unsure import Unsure
-from gemma_audio_cli.transcript import Recording, Segment, channel_label
+from gemma_audio_cli.transcript import Recording, Segment, source_label
 
 
 class Sink(Protocol):
@@ -103,7 +103,7 @@ class TextWriter:
         """Written at once; a line break of the model's begins a new line with the same prefix. Not so where a
         line has something in it that is known at its end only.
         """
-        if self._timestamps or self._unsure is not None or self._recording.split_channels:
+        if self._timestamps or self._unsure is not None or self._recording.labelled:
             return
         self._has_deltas = self._has_deltas or bool(text)
         self._write(text, self._prefix)
@@ -111,7 +111,7 @@ class TextWriter:
     def segment(self, segment: Segment) -> None:
         """Ends the window's line; writes it if its deltas did not come."""
         if segment.text and not self._has_deltas:
-            label = channel_label(self._recording, segment.channel)
+            label = source_label(self._recording, segment)
             parts = [segment.text, *([] if segment.translation is None else [segment.translation])]
             if self._timestamps:
                 parts = [*map(one_line, parts)]

@@ -1,6 +1,7 @@
 """What happens while recordings are worked on, in order, one recording after the other.
 
 RecordingStarted  (TextDelta ... SegmentDone) ...  RecordingDone       transcribe
+RecordingStarted  (TextDelta ... StretchHeard) ...  SegmentDone ...  RecordingDone    transcribe, see below
 RecordingStarted  StretchHeard ...  (TextDelta ... AnswerDone) ...  RecordingDone        ask
 RecordingStarted  ListeningStarted  (Partial ... Final) ...  RecordingDone        live
 """
@@ -48,7 +49,9 @@ class SegmentDone:
 
 @dataclass(frozen=True)
 class StretchHeard:
-    """A stretch of a recording that is answered in passes was heard and asked."""
+    """A stretch of a recording was heard, and what it says comes later: in an answer, or in segments that are
+    told at the recording's end (of channels in order of time, of speakers).
+    """
 
     recording: Recording
     seconds: float
@@ -81,6 +84,6 @@ class RecordingDone:
     """False: nowhere in it was anything said."""
 
 
-TranscribeEvent = RecordingStarted | TextDelta | SegmentDone | RecordingDone
+TranscribeEvent = RecordingStarted | TextDelta | StretchHeard | SegmentDone | RecordingDone
 AskEvent = RecordingStarted | StretchHeard | TextDelta | AnswerDone | RecordingDone
 LiveEvent = RecordingStarted | ListeningStarted | Partial | Final | RecordingDone

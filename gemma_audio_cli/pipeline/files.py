@@ -26,11 +26,13 @@ from gemma_audio_cli.pipeline.events import (
     RecordingDone,
     RecordingStarted,
     SegmentDone,
+    StretchHeard,
     TextDelta,
     TranscribeEvent,
 )
 from gemma_audio_cli.pipeline.options import InstructionOptions, TranscribeOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.speakers import RecordingSpeakers, Speakers
 from gemma_audio_cli.pipeline.told import Instructions
 from gemma_audio_cli.sound import SAMPLE_RATE, Floats
 from gemma_audio_cli.transcript import Recording, Segment
@@ -47,7 +49,8 @@ class _RecordingJob:
     heard: bool = False
     channels: tuple[int, ...] = ()
     held: list[Segment] = field(default_factory=list)
-    """Segments of split channels, to be put in order of time at the end."""
+    """Segments that wait for the end: of split channels, for the order of time; for who speaks."""
+    speakers: RecordingSpeakers | None = None
     odd_level: bool = False
     """Its odd level has been reported."""
     seconds: float = 0.0
@@ -95,9 +98,21 @@ class Transcription:
         self._instruction: InstructionOptions | None = None  # of the group; None: it has no recording yet
         self._alone = False  # the group has one recording
         self._put_back: str | None = None  # the first recording of the next group
+        self._speakers: Speakers | None = None
+        if options.speakers is not None:
+            if options.source.split_channels or options.all_tracks:
+                recognizer.notice(
+                    "what each channel or track says is told apart by it; speakers are not looked for"
+                )
+            else:
+                self._speakers = Speakers(options.speakers, recognizer.notice)
         self._windows_options = options.cut.windows(recognizer.longest_window)
         self._segmentation = options.cut.segmentation(recognizer.longest_window)
-        self._decode = replace(options.decode, max_seconds=self._windows_options.max_seconds)
+        self._decode = replace(
+            options.decode,
+            max_seconds=self._windows_options.max_seconds,
+            word_times=options.decode.word_times or self._speakers is not None,
+        )
         self._jobs: deque[_RecordingJob] = deque()
         self._source: Source | None = None
         self._gone = False
@@ -151,6 +166,7 @@ class Transcription:
                 language=instruction.language_name,
                 model=self._recognizer.model_name,
                 split_channels=options.source.split_channels,
+                speakers=self._speakers is not None,
             )
             job = _RecordingJob(name, recording)
             self._jobs.append(job)
@@ -180,6 +196,8 @@ class Transcription:
             if self._gone:
                 source.stop()
             job.channels = job.channels or source.channels
+            if self._speakers is not None:
+                job.speakers = self._speakers.listen(source.start)
             for channel, window in self._cut(source, self._measured(source, job)):
                 self._tell_level(job, window)
                 number = channel if track is None else track
@@ -231,6 +249,8 @@ class Transcription:
         for block in source.blocks():
             n += len(block)
             job.seconds = max(job.seconds, source.start + n / SAMPLE_RATE)
+            if job.speakers is not None:
+                job.speakers.push(block)
             yield block
 
     def _cut(self, source: Source, blocks: Iterator[Floats]) -> Iterator[tuple[int | None, Window]]:
@@ -269,8 +289,9 @@ class Transcription:
 
     def _segment(self, job: _RecordingJob, segment: Segment) -> Iterator[TranscribeEvent]:
         job.heard = job.heard or bool(segment.text)
-        if job.channels:
+        if job.channels or job.speakers is not None:
             job.held.append(segment)
+            yield StretchHeard(job.recording, segment.end, None)
         else:
             yield SegmentDone(job.recording, segment)
 
@@ -283,7 +304,8 @@ class Transcription:
         """The first recording's turn is over."""
         job = self._jobs.popleft()
         yield from self._start(job)
-        for segment in sorted(job.held, key=lambda s: (s.start, s.channel or 0)):
+        held = sorted(job.held, key=lambda s: (s.start, s.channel or 0))
+        for segment in held if job.speakers is None else job.speakers.segments(held):
             yield SegmentDone(job.recording, segment)
         yield RecordingDone(
             job.recording,

@@ -16,6 +16,7 @@ from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.glossary import terms_of
 from gemma_audio_cli.languages import language_name
+from gemma_audio_cli.speakers.limits import MOST_SPEAKERS
 from gemma_audio_cli.transcript import Segment, words_of
 
 S = TypeVar("S", bound=Segment)
@@ -136,6 +137,30 @@ def with_threshold(cut: SegmentationOptions, threshold: float | None) -> Segment
 
 
 @dataclass(frozen=True)
+class SpeakerOptions:
+    """Who speaks is found out, on the sound itself."""
+
+    count: int | None = None
+    """Exactly so many speakers; None: as many as there seem to be."""
+    most: int = MOST_SPEAKERS
+    """No more than that."""
+    names: tuple[str, ...] = ()
+    """What to call them, in order of appearance; the others are Speaker 1, 2 and so on."""
+    enrolled: tuple[str, ...] = ()
+    """Recordings of one person each, who is called as the file is, or by what stands before a `=`."""
+    folder: str | None = None
+    """Where the networks lie; None: where `models pull speakers` puts them."""
+
+    def __post_init__(self) -> None:
+        if self.count is not None and not 1 <= self.count <= 100:
+            raise UsageError(f"--speakers must be auto or a number from 1 to 100, not {self.count}")
+        if not 1 <= self.most <= 100:
+            raise UsageError(f"--max-speakers must be from 1 to 100, not {self.most}")
+        if not all(name.strip() for name in self.names):
+            raise UsageError("--speaker-names: a name is empty")
+
+
+@dataclass(frozen=True)
 class TranscribeOptions:
     """What is the same for all recordings of a run."""
 
@@ -148,8 +173,15 @@ class TranscribeOptions:
     """Each audio track apart, its number in place of a channel's."""
     stream: bool = False
     """Tell text as it is decoded: somebody watches."""
+    speakers: SpeakerOptions | None = None
+    """Find out who speaks; None: not wanted."""
     own: Mapping[str, InstructionOptions] = field(default_factory=dict)
     """What to do with some recordings, by the name they are given with, in place of `instruction`."""
+
+    @property
+    def at_end(self) -> bool:
+        """Segments are told when the recording is at its end."""
+        return self.source.split_channels or self.all_tracks or self.speakers is not None
 
     def __post_init__(self) -> None:
         if self.source.split_channels and not self.cut.vad:

@@ -157,6 +157,7 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "recall_seconds": 60,
         "cache": "off",
         "cache_mb": 500,
+        "speaker_models": "/models/speakers",
     }
     env |= {"GEMMA_AUDIO_VAD": "", "GEMMA_AUDIO_THREADS": ""}  # empty: not set
     for name, value in chosen.items():
@@ -179,6 +180,7 @@ def test_every_setting_takes_what_works_and_a_run_with_them_does(cli, env, tmp_p
         "recall_seconds": 60.0,
         "cache": False,
         "cache_mb": 500,
+        "speaker_models": "/models/speakers",
     }
     assert cli("transcribe", recording, env=env).code == 0
 

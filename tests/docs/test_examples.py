@@ -15,7 +15,14 @@ import pytest
 
 from gemma_audio_cli.output import EXTENSIONS, Recording, Segment, Style, open_writer
 from gemma_audio_cli.output.unsure import BELOW, Unsure
-from gemma_audio_cli.transcript import FLAG_NO_SPEECH, FLAG_SPLIT, FLAG_UNRELIABLE, TROUBLE, Written
+from gemma_audio_cli.transcript import (
+    FLAG_NO_SPEECH,
+    FLAG_OVERLAP,
+    FLAG_SPLIT,
+    FLAG_UNRELIABLE,
+    TROUBLE,
+    Written,
+)
 from tests.docs.pages import PAGES, ROOT, blocks, prose, read, section
 
 OUTPUT = read("docs/OUTPUT.md")
@@ -152,7 +159,7 @@ def test_fields_and_flags_are_all_described(cli, sample):
     assert set(transcript) <= fields
     assert {f"segments[].{name}" for name in segment} - {"segments[].end"} <= fields
     flags = set(re.findall(r"^\| `(\w+)` \|", section(OUTPUT, "### Flags"), re.M))
-    assert flags == {FLAG_UNRELIABLE, FLAG_SPLIT, FLAG_NO_SPEECH, *TROUBLE}
+    assert flags == {FLAG_UNRELIABLE, FLAG_SPLIT, FLAG_NO_SPEECH, FLAG_OVERLAP, *TROUBLE}
 
 
 # ---- form ----------------------------------------------------------------------------------------
