@@ -213,6 +213,18 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Waveform:
+    """How loud a recording is from moment to moment."""
+
+    start: float
+    """Seconds from the recording's start to the first peak."""
+    step: float
+    """Seconds that a peak stands for."""
+    peaks: tuple[int, ...]
+    """From 0, silence, to 255, the loudest moment of the recording."""
+
+
+@dataclass(frozen=True)
 class Transcript:
     """All that is known of a recording when it is done."""
 

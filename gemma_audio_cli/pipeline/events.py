@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gemma_audio_cli.errors import InputError
-from gemma_audio_cli.transcript import Answer, Final, Partial, Recording, Segment
+from gemma_audio_cli.transcript import Answer, Final, Partial, Recording, Segment, Waveform
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class RecordingDone:
     """`stop` ended it before its end."""
     heard: bool = True
     """False: nowhere in it was anything said."""
+    waveform: Waveform | None = None
+    """How loud it is, as far as it was read; None: nobody looked."""
 
 
 TranscribeEvent = RecordingStarted | TextDelta | StretchHeard | SegmentDone | RecordingDone

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from gemma_audio_cli.audio.outline import Outline
 from gemma_audio_cli.audio.read.source import Source, SourceOptions, display_name, open_source
 from gemma_audio_cli.audio.segment.level import odd_level
 from gemma_audio_cli.audio.segment.segmenter import channel_windows
@@ -51,6 +52,8 @@ class _RecordingJob:
     held: list[Segment] = field(default_factory=list)
     """Segments that wait for the end: of split channels, for the order of time; for who speaks."""
     speakers: RecordingSpeakers | None = None
+    outline: Outline | None = None
+    """Of the recording, or of the first of its tracks."""
     odd_level: bool = False
     """Its odd level has been reported."""
     seconds: float = 0.0
@@ -196,9 +199,11 @@ class Transcription:
             if self._gone:
                 source.stop()
             job.channels = job.channels or source.channels
+            outline = None if job.outline else Outline(source.start)
+            job.outline = job.outline or outline
             if self._speakers is not None:
                 job.speakers = self._speakers.listen(source.start)
-            for channel, window in self._cut(source, self._measured(source, job)):
+            for channel, window in self._cut(source, self._measured(source, job, outline)):
                 self._tell_level(job, window)
                 number = channel if track is None else track
                 yield (job, number), replace(window, start=window.start + source.start)
@@ -243,12 +248,14 @@ class Transcription:
             self._recognizer.notice(odd)
 
     @staticmethod
-    def _measured(source: Source, job: _RecordingJob) -> Iterator[Floats]:
-        """The blocks of a source, counted for `job` as they go by."""
+    def _measured(source: Source, job: _RecordingJob, outline: Outline | None) -> Iterator[Floats]:
+        """The blocks of a source, counted for `job`, and drawn, as they go by."""
         n = 0
         for block in source.blocks():
             n += len(block)
             job.seconds = max(job.seconds, source.start + n / SAMPLE_RATE)
+            if outline is not None:
+                outline.push(block)
             if job.speakers is not None:
                 job.speakers.push(block)
             yield block
@@ -313,4 +320,5 @@ class Transcription:
             job.failure,
             interrupted=not job.whole and job.failure is None,
             heard=job.heard,
+            waveform=job.outline.waveform() if job.outline is not None else None,
         )
