@@ -122,6 +122,8 @@ class Results:
         """The recording's turn is over: write its end, give its files their names, tell a failure."""
         error = str(event.error) if event.error else "interrupted" if event.interrupted else None
         self._ended = True
+        if event.waveform is not None:
+            self._open.waveform(event.waveform)
         self._open.end(error, duration=event.duration)
         self._open.__exit__(None, None, None)
         self._out, self._ended = None, False

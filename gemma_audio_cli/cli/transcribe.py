@@ -38,12 +38,13 @@ EXAMPLES = """Examples:
   gemma-audio transcribe --word-times -f srt -o subs/ talk.wav
   gemma-audio transcribe --karaoke -f vtt -o song.vtt song.mp3
   gemma-audio transcribe --mark-unsure talk.wav
+  gemma-audio transcribe -f html -o talk.html talk.wav
   gemma-audio transcribe --jsonl interview.flac | jq -r 'select(.type=="segment").text'
   ffmpeg -i clip.mkv -f wav - | gemma-audio transcribe - > clip.txt
 
 Text is printed as it is decoded, a line for each stretch of at most 30 s. With several files
 every line begins with "FILE: ". Formats: text, srt, vtt, ass, lrc, json, jsonl, tsv,
-words.
+words, html.
 """
 
 

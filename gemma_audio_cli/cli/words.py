@@ -57,7 +57,9 @@ class Words:
 
     def timed(self, formats: Sequence[str]) -> bool:
         """Are word times wanted, for these formats?"""
-        return self.word_times or self.karaoke or "words" in formats
+        from gemma_audio_cli.output.formats import WITH_WORD_TIMES
+
+        return self.word_times or self.karaoke or not set(WITH_WORD_TIMES).isdisjoint(formats)
 
     def style(
         self,

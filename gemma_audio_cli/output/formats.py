@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from gemma_audio_cli.errors import UsageError
+from gemma_audio_cli.filenames import STDIN
 from gemma_audio_cli.output.live import LiveWriter
+from gemma_audio_cli.output.page.writer import PageWriter
 from gemma_audio_cli.output.records import JsonlWriter, TranscriptWriter, TsvWriter, WordsWriter
 from gemma_audio_cli.output.subtitles import DIALECTS, KARAOKE, SubtitleWriter
-from gemma_audio_cli.output.unsure import mark_for
+from gemma_audio_cli.output.unsure import BELOW, mark_for
 from gemma_audio_cli.output.writers import Sink, Style, TextWriter, Writer
 
 EXTENSIONS = {
@@ -23,11 +25,15 @@ EXTENSIONS = {
     "jsonl": "jsonl",
     "tsv": "tsv",
     "words": "words.tsv",
+    "html": "html",
 }
 """How the files of a format end; the keys are all formats there are."""
 
 SHARED = ("text", "json", "jsonl", "tsv", "words")
 """Formats in which several recordings can follow each other in one stream."""
+
+WITH_WORD_TIMES = ("words", "html")
+"""Formats that are made of words and their times."""
 
 ALL = "all"
 
@@ -76,8 +82,18 @@ def format_of_file(file: Path | None) -> str:
     raise UsageError(f"{file}: .{ending} is no format that can be written ({known}); name one with -f")
 
 
-def open_writer(kind: str, out: Sink, *, with_names: bool = False, style: Style | None = None) -> Writer:
-    """A writer of the format. `with_names`: several recordings go to `out`, and each line tells its own."""
+def open_writer(
+    kind: str,
+    out: Sink,
+    *,
+    with_names: bool = False,
+    style: Style | None = None,
+    source: str = STDIN,
+    folder: Path = Path(),
+) -> Writer:
+    """A writer of the format. `with_names`: several recordings go to `out`, and each line tells its own.
+    `source` and `folder`: a page plays this recording, and will be there.
+    """
     style = style or Style()
     if kind in DIALECTS:
         return SubtitleWriter(out, kind, style)
@@ -89,6 +105,9 @@ def open_writer(kind: str, out: Sink, *, with_names: bool = False, style: Style 
         return TsvWriter(out, with_names=with_names, translated=style.translated)
     if kind == "words":
         return WordsWriter(out, with_names=with_names)
+    if kind == "html":
+        below = style.unsure.below if style.unsure is not None else BELOW
+        return PageWriter(out, source=source, folder=folder, below=below)
     if kind == "text":
         unsure = style.unsure
         if unsure is not None and unsure.mark is None:

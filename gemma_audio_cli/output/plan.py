@@ -36,8 +36,9 @@ from gemma_audio_cli.output.formats import (
     open_writer,
 )
 from gemma_audio_cli.output.live import LiveWriter
+from gemma_audio_cli.output.page.writer import PageWriter
 from gemma_audio_cli.output.writers import Sink, Style, Writer
-from gemma_audio_cli.transcript import Partial, Recording, Segment
+from gemma_audio_cli.transcript import Partial, Recording, Segment, Waveform
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,18 @@ class OutputPlan:
         if not item.paths:
             if self._shared is None:
                 with_names = len(self.items) > 1
-                self._shared = open_writer(self.formats[0], stdout, with_names=with_names, style=self.style)
+                self._shared = open_writer(
+                    self.formats[0], stdout, with_names=with_names, style=self.style, source=item.input
+                )
             return ItemOutput(item, [self._shared], [])
         files: list[AtomicFile] = []
         try:
             for path in item.paths:
                 files.append(GrowingFile(path) if growing else AtomicFile(path))
-            pairs = zip(self.formats, files, strict=True)
-            writers = [open_writer(kind, file, style=self.style) for kind, file in pairs]
+            writers = [
+                open_writer(kind, file, style=self.style, source=item.input, folder=file.path.parent)
+                for kind, file in zip(self.formats, files, strict=True)
+            ]
         except BaseException:
             for file in files:
                 file.discard()
@@ -216,6 +221,12 @@ class ItemOutput:
         self._segments += 1
         for writer in self._writers:
             writer.segment(segment)
+
+    def waveform(self, waveform: Waveform) -> None:
+        """For those who show it; before the end."""
+        for writer in self._writers:
+            if isinstance(writer, PageWriter):
+                writer.waveform(waveform)
 
     def end(self, error: str | None = None, *, duration: float | None = None) -> None:
         """The recording is done, or ended by an error, which leaves no final file."""

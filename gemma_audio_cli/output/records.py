@@ -37,8 +37,11 @@ class TranscriptWriter:
         transcript = Transcript(
             about.file, duration, about.language, about.model, tuple(self._segments), error or None
         )
-        self._out.write(json_text(transcript_as_dict(transcript), indent=2) + "\n")
+        self._write(transcript)
         self._out.flush()
+
+    def _write(self, transcript: Transcript) -> None:
+        self._out.write(json_text(transcript_as_dict(transcript), indent=2) + "\n")
 
 
 class EventWriter:

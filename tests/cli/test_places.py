@@ -190,7 +190,7 @@ def test_formats_in_a_list_and_all_of_them(cli, sample, tmp_path):
     assert sorted(os.listdir(tmp_path / "two")) == ["sample.srt", "sample.vtt"]
     assert cli("transcribe", *DEMO, "-f", "all", "-o", "all", sample).code == 0
     endings = sorted(path.name.partition(".")[2] for path in (tmp_path / "all").iterdir())
-    assert endings == sorted(("txt", "srt", "vtt", "ass", "lrc", "json", "jsonl", "tsv", "words.tsv"))
+    assert endings == sorted(("txt", "srt", "vtt", "ass", "lrc", "json", "jsonl", "tsv", "words.tsv", "html"))
     assert "name a folder" in one_line(cli("transcribe", *DEMO, "-f", "srt,vtt", sample).err)
 
 
