@@ -119,10 +119,9 @@ def not_covered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The environment of child processes: none of this machine's settings of ours."""
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_") or k == "GEMMA_AUDIO_LIBRARY"
-    }
+    """The environment of child processes: none of this machine's settings of ours, but for what computes."""
+    ours = ("GEMMA_AUDIO_LIBRARY", "GEMMA_AUDIO_CPU_CLASS")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GEMMA_AUDIO_") or k in ours}
     return kept | {
         "GEMMA_AUDIO_CONFIG_DIR": str(tmp_path / "no-config"),
         "GEMMA_AUDIO_BACKENDS_DIR": str(tmp_path / "no-backends"),

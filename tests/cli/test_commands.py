@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from gemma_audio_cli.decoding import prompt
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -124,15 +126,24 @@ def test_verbose_prints_a_timing_table_on_stderr(cli, model, recording):
 
 
 def test_the_language_reaches_the_model(cli, model, recording):
-    def said(*options: str) -> str:
+    def said(*options: str) -> tuple[str, tuple[object, ...]]:
         done = cli("transcribe", *model, "-f", "json", *options, recording)
         assert done.code == 0
-        return json.loads(done.out)
+        found = json.loads(done.out)
+        return found["language"], (found["text"], *(part["avg_logprob"] for part in found["segments"]))
 
-    german, english, none = said("--language", "de"), said("--language", "English"), said()
-    assert (german["language"], english["language"], none["language"]) == ("German", "English", None)
-    # The random model answers each prompt in its own way: another one reached it.
-    assert len({german["text"], english["text"], none["text"]}) == 3
+    languages = {None: (), "German": ("--language", "de"), "English": ("--language", "English"),
+                 "French": ("--language", "fr")}  # fmt: skip
+    answers = set()
+    for language, options in languages.items():
+        named, answer = said(*options)
+        assert named == language
+        # The model was asked what it is asked here in so many words.
+        assert said("--prompt", prompt.transcription(language)) == (None, answer)
+        answers.add(answer)
+    # Which tells prompts apart: the random model answers them in other ways, or is less sure. It is free to
+    # answer two of them alike, and on which processor it does is chance.
+    assert len(answers) >= 3
 
 
 # ---- bad recordings ------------------------------------------------------------------------------
