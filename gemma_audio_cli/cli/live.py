@@ -23,6 +23,7 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.cli.speakers import SpeakerChoices
 from gemma_audio_cli.cli.words import Words
 from gemma_audio_cli.errors import UsageError
 
@@ -77,6 +78,7 @@ def live(
     realtime: Annotated[bool, option("--realtime", help="Replay FILE at speaking pace.")] = False,
     results: Results = Results(),
     words: Words = Words(),
+    who: SpeakerChoices = SpeakerChoices(),
     instruction: Instruction = Instruction(),
     input: Input = Input(),
     threshold: Threshold = Threshold(),
@@ -117,6 +119,7 @@ def live(
             pause=pause,
             window=window,
             threshold=threshold.value(job.settings),
+            speakers=who.options(job.settings),
         )
         shown = Shown(Path(save) if save else None, overwrite, push_to_talk, show=not notices.quiet)
         files = job.recognizer.files

@@ -11,7 +11,7 @@ the same samples; an answer that went wrong goes to it to be tried again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TypeVar
@@ -29,6 +29,8 @@ from gemma_audio_cli.sound import SAMPLE_RATE, Floats
 from gemma_audio_cli.transcript import FLAG_NO_SPEECH, Final, Partial, Segment
 
 T = TypeVar("T")
+Finals = Callable[[Final, Floats], Sequence[Final]]
+"""An utterance and its samples to what is told of it."""
 
 
 _SHARE = 1.5
@@ -55,6 +57,10 @@ class ListenOptions:
     """An utterance that never gets louder (of full scale) is none."""
 
 
+def _as_it_is(final: Final, _samples: Floats) -> Sequence[Final]:
+    return (final,)
+
+
 class Listener:
     """Hears one stream with one engine."""
 
@@ -65,8 +71,12 @@ class Listener:
         options: ListenOptions | None = None,
         *,
         hints: Hints | None = None,
+        finals: Finals = _as_it_is,
     ) -> None:
-        """`hints`: what the instruction says may occur; it counts where it is no question."""
+        """`hints`: what the instruction says may occur; it counts where it is no question. `finals`: what
+        becomes of an utterance when it is over.
+        """
+        self._finals = finals
         self._transcriber, self._instruction = transcriber, instruction
         self._options = options or ListenOptions()
         self._incremental = transcriber.incremental(instruction, answer=self._options.answer)
@@ -93,10 +103,10 @@ class Listener:
                 return
             if taken is not None:
                 if isinstance(taken.event, End):
-                    final, rest = self._surely(partial(self._final, taken.event))
+                    final, samples, rest = self._surely(partial(self._final, taken.event))
                     if len(rest):
                         self._surely(partial(self._hear, Speech(rest, self._end), self._arrived))
-                    yield final
+                    yield from self._finals(final, samples)
                 else:
                     self._surely(partial(self._hear, taken.event, taken.arrived))
             if self._is_due(speech_queue):
@@ -155,8 +165,8 @@ class Listener:
         delay = time.monotonic() - self._arrived
         return Partial(begin, self._end / SAMPLE_RATE, heard.text, stable, delay)
 
-    def _final(self, end: End) -> tuple[Final, Floats]:
-        """The utterance, and what was given beyond it: the beginning of the next one."""
+    def _final(self, end: End) -> tuple[Final, Floats, Floats]:
+        """The utterance, its samples, and what was given beyond it: the beginning of the next one."""
         known = time.monotonic()
         given = np.concatenate(self._given)
         window = Window(end.start, given[: end.samples])
@@ -167,7 +177,7 @@ class Listener:
         self._given, self._shown, self._fresh = [], "", False
         now = time.monotonic()
         about = {field.name: getattr(segment, field.name) for field in fields(segment)}
-        return Final(**about, delay=now - self._arrived, work=now - known), rest
+        return Final(**about, delay=now - self._arrived, work=now - known), window.samples, rest
 
     def _segment(self, window: Window) -> Segment:
         if window.peak < self._options.silence_peak:

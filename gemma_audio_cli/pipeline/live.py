@@ -18,10 +18,12 @@ from gemma_audio_cli.decoding.options import DecodeOptions
 from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.errors import InputError, UsageError
 from gemma_audio_cli.pipeline.events import ListeningStarted, LiveEvent, RecordingDone, RecordingStarted
-from gemma_audio_cli.pipeline.listener import Listener, ListenOptions
-from gemma_audio_cli.pipeline.options import InstructionOptions, with_threshold
+from gemma_audio_cli.pipeline.listener import Finals, Listener, ListenOptions
+from gemma_audio_cli.pipeline.options import InstructionOptions, SpeakerOptions, with_threshold
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.speakers import Speakers
 from gemma_audio_cli.pipeline.told import Instructions
+from gemma_audio_cli.sound import Floats
 from gemma_audio_cli.transcript import Final, Recording
 
 
@@ -42,8 +44,12 @@ class LiveOptions:
     """The probability from which on sound is speech; None: 0.5."""
     word_times: bool = False
     """Finals have their words, with times."""
+    speakers: SpeakerOptions | None = None
+    """Say who speaks, by what was heard so far; None: not wanted."""
 
     def __post_init__(self) -> None:
+        if self.speakers is not None and self.answer:
+            raise UsageError("--speakers tells who says what, and answers are nobody's; leave out --ask")
         if self.word_times and self.answer:
             raise UsageError("word times are those of what is said, which an answer is not; leave out --ask")
 
@@ -73,7 +79,8 @@ class LiveTranscription:
             raise UsageError(f"--pause, --window: {error}") from None
         self._listen = ListenOptions(answer=options.answer, partials=not options.answer)
         self._instruction, self._shape = options.instruction, options.shape
-        self._word_times = options.word_times
+        self._word_times = options.word_times or options.speakers is not None
+        self._speakers = Speakers(options.speakers, recognizer.notice) if options.speakers else None
         self._ingest = AudioIngest(
             source.blocks(), Utterances(cut, all_speech if gate else None), speech_queue, taps=taps, gate=gate
         )
@@ -112,10 +119,22 @@ class LiveTranscription:
         else:
             self._ingest.join(3.0)
 
+    def _finals(self) -> Finals:
+        speakers = self._speakers.stream() if self._speakers is not None else None
+
+        def finals(final: Final, samples: Floats) -> list[Final]:
+            final = self._instruction.parts(final)
+            return [final] if speakers is None else speakers.finals(final, samples)
+
+        return finals
+
     def events(self) -> Generator[LiveEvent, None, None]:
         """What is said, until the stream is over."""
         recording = Recording(
-            self._source.name, language=self._instruction.language_name, model=self._recognizer.model_name
+            self._source.name,
+            language=self._instruction.language_name,
+            model=self._recognizer.model_name,
+            speakers=self._speakers is not None,
         )
         yield RecordingStarted(recording)
         decode = DecodeOptions(
@@ -124,16 +143,13 @@ class LiveTranscription:
         transcriber = self._recognizer.transcriber(decode)
         told = Instructions(self._recognizer.notice).of(self._instruction, transcriber.engine)
         instruction = told.text + (self._shape.hint if self._shape else "")
-        listener = Listener(transcriber, instruction, self._listen, hints=told.hints)
+        listener = Listener(transcriber, instruction, self._listen, hints=told.hints, finals=self._finals())
         yield ListeningStarted(recording)
         failure, heard = None, False
         try:
             for event in listener.listen(self._queue):
-                if isinstance(event, Final):
-                    heard = heard or bool(event.text)
-                    yield self._instruction.parts(event)
-                else:
-                    yield event
+                heard = heard or (isinstance(event, Final) and bool(event.text))
+                yield event
         except InputError as error:
             failure = error
         finally:

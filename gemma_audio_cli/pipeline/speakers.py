@@ -19,8 +19,9 @@ from gemma_audio_cli.sound import Floats
 from gemma_audio_cli.speakers.assignment import Name, SpeakerTimes, by_speaker
 from gemma_audio_cli.speakers.diarization import Diarizer, Turn
 from gemma_audio_cli.speakers.networks import SpeakerFiles, SpeakerNetworks
+from gemma_audio_cli.speakers.online import OnlineDiarizer
 from gemma_audio_cli.speakers.voices import VoiceReader
-from gemma_audio_cli.transcript import Segment
+from gemma_audio_cli.transcript import Final, Segment
 
 SAME_PERSON = 0.5
 """Least cosine of an enrolled voice and a speaker's for them to be one person."""
@@ -45,6 +46,11 @@ class Speakers:
         return RecordingSpeakers(
             self, Diarizer(self._networks, self._options.count, self._options.most), offset
         )
+
+    def stream(self) -> StreamSpeakers:
+        """For one stream."""
+        diarizer = OnlineDiarizer(self._networks, self._options.count, self._options.most)
+        return StreamSpeakers(self, diarizer)
 
     def names(self, voices: Floats) -> Name:
         """Of a recording's speakers: enrolled people first, then the names given, in order of appearance."""
@@ -94,3 +100,18 @@ class RecordingSpeakers:
         )
         name = self._speakers.names(found.voices)
         return [part for segment in segments for part in by_speaker(segment, times, name)]
+
+
+class StreamSpeakers:
+    """Who speaks in one stream, utterance by utterance."""
+
+    def __init__(self, speakers: Speakers, diarizer: OnlineDiarizer) -> None:
+        self._speakers, self._diarizer = speakers, diarizer
+
+    def finals(self, final: Final, samples: Floats) -> list[Final]:
+        """The utterance, as one of each speaker in it. `samples` are its own."""
+        if not final.text:
+            return [final]
+        turns = self._diarizer.utterance(samples)
+        times = SpeakerTimes(Turn(t.start + final.start, t.end + final.start, t.speaker) for t in turns)
+        return by_speaker(final, times, self._speakers.names(self._diarizer.voices))

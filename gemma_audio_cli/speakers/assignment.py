@@ -9,10 +9,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
+from typing import TypeVar
 
 from gemma_audio_cli.speakers.diarization import Turn
 from gemma_audio_cli.transcript import FLAG_OVERLAP, Segment, Word
 
+S = TypeVar("S", bound=Segment)
 Name = Callable[[int], str]
 """The number of a speaker (from 0, by appearance) to what is written."""
 
@@ -68,14 +70,14 @@ class SpeakerTimes:
         return [turn for turn in near if turn.end > start]
 
 
-def by_speaker(segment: Segment, times: SpeakerTimes, name: Name) -> list[Segment]:
+def by_speaker(segment: S, times: SpeakerTimes, name: Name) -> list[S]:
     """The segment as parts of one speaker each, with their own times; whole where its words have none."""
     if segment.translation is not None or "".join(w.text for w in segment.words) != "".join(
         segment.text.split()
     ):
         speaker = times.of(segment.start, segment.end)
         return [_flagged(replace(segment, speaker=None if speaker is None else name(speaker)), times)]
-    parts: list[Segment] = []
+    parts: list[S] = []
     rest, told = segment.text, segment.written
     for speaker, words in _runs(segment.words, times):
         text, rest = _cut(rest, sum(len(word.text) for word in words))
@@ -119,7 +121,7 @@ def _cut(text: str, n: int) -> tuple[str, str]:
     return text.strip(), ""
 
 
-def _flagged(segment: Segment, times: SpeakerTimes) -> Segment:
+def _flagged(segment: S, times: SpeakerTimes) -> S:
     length = segment.end - segment.start
     if length <= 0 or times.overlapped(segment.start, segment.end) < _OVERLAPPED * length:
         return segment

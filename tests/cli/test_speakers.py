@@ -103,3 +103,9 @@ def test_channels_win(cli, sample):
     assert done.code == 0
     assert "speakers are not looked for" in done.err
     assert done.out == "Channel 1: 4 1 7 3 9 2\n"
+
+
+def test_answers_are_nobodys(cli, sample):
+    done = cli("live", "--speakers", "--ask", "What is said?", sample)
+    assert (done.code, done.out) == (2, "")
+    assert "leave out --ask" in done.err

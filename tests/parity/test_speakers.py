@@ -181,3 +181,25 @@ def test_names_and_enrolled_people(cli, folder, speech, tmp_path):
         middle = (int(start) + int(end)) / 2000
         true = min(talk.digits, key=lambda digit: abs((digit.start + digit.end) / 2 - middle)).speaker
         assert speaker.startswith("Ana") == (true == person)
+
+
+def test_a_stream_tells_its_speakers_as_they_come(cli, folder, speech, tmp_path):
+    right = n = 0
+    for seed in (30_100, 30_101):
+        made = conversation(speech / "digits", seed, 3, 40)
+        soundfile.write(tmp_path / "talk.wav", made.samples, 16_000)
+        env = {"GEMMA_AUDIO_SPEAKER_MODELS": str(folder)}
+        done = cli("live", "-q", "--speakers", "--jsonl", "talk.wav", env=env)
+        assert done.code == 0, done.err
+        finals = [event for event in map(json.loads, done.out.splitlines()) if event["type"] == "final"]
+        pairs: dict[tuple[str, str], int] = {}
+        for final in finals:
+            for word in final["words"]:
+                assert word["speaker"] == final["speaker"]
+                middle = (word["start"] + word["end"]) / 2
+                true = min(made.digits, key=lambda digit: abs((digit.start + digit.end) / 2 - middle)).speaker
+                pairs[word["speaker"], true] = pairs.get((word["speaker"], true), 0) + 1
+        assert {ours for ours, _ in pairs} == {"Speaker 1", "Speaker 2", "Speaker 3"}
+        right += sum(max(c for (o, _), c in pairs.items() if o == ours) for ours in {o for o, _ in pairs})
+        n += sum(pairs.values())
+    assert right >= 0.95 * n, (right, n)
