@@ -7,7 +7,7 @@ A change point that the segmentation missed is found by the embeddings: a stretc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -74,17 +74,22 @@ def diarize(voices: Voices, speakers: int | None = None, most: int = MOST_SPEAKE
     clear = _clear_rows(voices)
     labels = cluster(voices.vectors[clear], speakers, most)
     centres = centroids(voices.vectors[clear], labels)
-    speak = _whose(voices, centres)
-    # Speakers are numbered as they appear; one who never speaks longest anywhere is none.
-    starts = [int(row.argmax()) if row.any() else voices.frames for row in speak.T]
-    order = sorted((start, k) for k, start in enumerate(starts) if start < voices.frames)
+    found = turns_of(voices, centres)
+    # Speakers are numbered as they appear; one who is nowhere the likeliest is none.
+    order = list(dict.fromkeys(turn.speaker for turn in found))
+    turns = tuple(replace(turn, speaker=order.index(turn.speaker)) for turn in found)
+    return Diarization(turns, centres[order])
+
+
+def turns_of(voices: Voices, speakers: Floats) -> list[Turn]:
+    """The turns of speakers whose voices [k, 192] are known, by their rows."""
+    speak = _whose(voices, speakers)
     turns = [
-        Turn(seconds_of(start - 0.5), seconds_of(end - 0.5), number)
-        for number, (_, k) in enumerate(order)
-        for start, end in _runs(speak[:, k])
+        Turn(seconds_of(start - 0.5), seconds_of(end - 0.5), speaker)
+        for speaker in range(len(speakers))
+        for start, end in _runs(speak[:, speaker])
     ]
-    turns.sort(key=lambda turn: (turn.start, turn.end))
-    return Diarization(tuple(turns), centres[[k for _, k in order]])
+    return sorted(turns, key=lambda turn: (turn.start, turn.end))
 
 
 def _clear_rows(voices: Voices) -> npt.NDArray[np.int_]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gemma_audio_cli.sound import SAMPLE_RATE, Floats
-from gemma_audio_cli.speakers.diarization import Turn, diarize
+from gemma_audio_cli.speakers.diarization import Turn, diarize, turns_of
 from gemma_audio_cli.speakers.limits import MOST_SPEAKERS
 from gemma_audio_cli.speakers.networks import EMBEDDING_SIZE, SpeakerNetworks
 from gemma_audio_cli.speakers.voices import VoiceReader
@@ -40,14 +40,16 @@ class OnlineDiarizer:
         """The turns in an utterance, in seconds from its start; speakers are numbered over the stream."""
         reader = VoiceReader(self._networks)
         reader.push(samples)
-        found = diarize(reader.finish(), most=self._most)
+        voices = reader.finish()
+        found = diarize(voices, most=self._most)
         seconds = np.zeros(len(found.voices))
         for turn in found.turns:
             seconds[turn.speaker] += turn.end - turn.start
-        known: dict[int, int] = {}
+        known: set[int] = set()
         for speaker in np.argsort(-seconds).tolist():  # of the longest most is known
-            known[speaker] = self._known(found.voices[speaker], float(seconds[speaker]), set(known.values()))
-        return [Turn(turn.start, turn.end, known[turn.speaker]) for turn in found.turns]
+            known.add(self._known(found.voices[speaker], float(seconds[speaker]), known))
+        # Those who said little here, and are known already, are found by what they said before.
+        return turns_of(voices, self.voices) if known else []
 
     def _known(self, voice: Floats, seconds: float, taken: set[int]) -> int:
         """The number of the speaker with this voice, who is none of those `taken`; perhaps a new one."""
