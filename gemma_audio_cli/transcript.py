@@ -37,6 +37,8 @@ FLAG_UNRELIABLE = "unreliable"
 
 TIMES_FOUND = "attention"
 """Source of a word's times: where the model looked when it wrote it."""
+TIMES_FORCED = "pocketsphinx"
+"""Source of a word's times: forced alignment by another model (`--aligner pocketsphinx`)."""
 TIMES_ESTIMATED = "estimated"
 """Source of a word's times: its place in the text; nothing better was found."""
 
@@ -57,7 +59,7 @@ class Word:
     probability: float
     """Of its tokens, by the model's own word: their geometric mean."""
     source: str = TIMES_FOUND
-    """Where its times come from: `attention`, or `estimated`."""
+    """Where its times come from: `attention`, `pocketsphinx`, or `estimated`."""
     speaker: str | None = None
     """Who says it, where speakers were looked for and somebody was found."""
 

@@ -133,7 +133,9 @@ def live(
         )
         plan = _plan(source, results, in_use, style, overwrite=overwrite)
         # Of answers a table of words is empty; `-f all` is no mistake.
-        options = replace(options, word_times=words.timed(plan.formats if ask is None else ()))
+        options = replace(
+            options, word_times=words.timed(plan.formats if ask is None else ()), aligner=words.found_by
+        )
         queue = SpeechQueue()
         try:
             opened = open_live(

@@ -132,7 +132,7 @@ def transcribe(
             instruction.options(job.settings, prompt),
             input.options(part, split=split_channels),
             speech.options(threshold, job.settings, window=window, min_pause=min_pause),
-            decode=replace(_decode(batch), word_times=words.timed(plan.formats)),
+            decode=replace(_decode(batch), word_times=words.timed(plan.formats), aligner=words.found_by),
             all_tracks=all_tracks,
             speakers=who.options(job.settings),
             own=instruction.each({name: job.settings_of(name) for name in inputs}, prompt),

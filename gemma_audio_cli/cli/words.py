@@ -33,6 +33,13 @@ class Words:
             help="When each word was said: in json and jsonl, and for the times of subtitles.",
         ),
     ] = False  # fmt: skip
+    aligner: Annotated[
+        str | None,
+        option(
+            "--aligner", metavar="NAME", panel=_RESULTS,
+            help="What finds word times: model (default), or pocketsphinx, for English.",
+        ),
+    ] = None  # fmt: skip
     karaoke: Annotated[
         bool,
         option(
@@ -59,7 +66,15 @@ class Words:
         """Are word times wanted, for these formats?"""
         from gemma_audio_cli.output.formats import WITH_WORD_TIMES
 
-        return self.word_times or self.karaoke or not set(WITH_WORD_TIMES).isdisjoint(formats)
+        wanted = self.word_times or self.karaoke or self.aligner is not None
+        return wanted or not set(WITH_WORD_TIMES).isdisjoint(formats)
+
+    @property
+    def found_by(self) -> str:
+        """What finds word times."""
+        from gemma_audio_cli.decoding.options import MODEL_ALIGNER
+
+        return self.aligner or MODEL_ALIGNER
 
     def style(
         self,

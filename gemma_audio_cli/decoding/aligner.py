@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding.alignment import Heads, Span, sounding, spans, word_ends
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder
 from gemma_audio_cli.decoding.spoken import Spoken
 from gemma_audio_cli.transcript import TIMES_ESTIMATED, TIMES_FOUND, Word, words_of
+
+
+class WordAligner(Protocol):
+    """What finds word times."""
+
+    def words(self, decoder: SequenceDecoder, reply: Reply, window: Window) -> tuple[Word, ...]:
+        """The words of the reply to this window, which `decoder` has just given."""
 
 
 class Aligner:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gemma_audio_cli.audio.segment.windows import Window
-from gemma_audio_cli.decoding.aligner import Aligner
+from gemma_audio_cli.decoding.aligner import WordAligner
 from gemma_audio_cli.decoding.context import Hints, alike, only_terms
 from gemma_audio_cli.decoding.guards import Attempt, better, judged
 from gemma_audio_cli.decoding.options import DecodeOptions
@@ -38,7 +38,7 @@ class EchoCheck:
         open_pair: Callable[[], Pair],
         engine: Callable[[], Engine],
         options: DecodeOptions,
-        aligner: Aligner | None = None,
+        aligner: WordAligner | None = None,
     ) -> None:
         """`open_pair` gives a pair on the engine that is in use then, which `engine` tells: another one takes
         the place of one whose device failed. `aligner` finds word times; None: they are not wanted.

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from gemma_audio_cli.decoding.guards import GuardOptions
 from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.engine.structs import SamplerOptions
+from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.sound import MAX_CLIP_SECONDS
 
 DEFAULT_SLOTS = 4
 """Decoding four windows takes little longer than one: a step reads the same weights."""
 AUTO_SLOTS = 0
 """As many as gain on this machine: `pipeline.slots` finds out, when the model is open."""
+
+
+MODEL_ALIGNER, FORCED_ALIGNER = "model", "pocketsphinx"
+ALIGNERS = (MODEL_ALIGNER, FORCED_ALIGNER)
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,16 @@ class DecodeOptions:
     """What an answer to a question must look like."""
     word_times: bool = False
     """Segments have their words, with times."""
+    aligner: str = MODEL_ALIGNER
+    """What finds word times: the model itself, or `pocketsphinx`."""
     audio_first: bool = False
     """The clips stand before the instruction in the prompt, not behind it."""
     ignore_end: bool = False
     """Write the whole budget, past the end token, as benchmarks do: all engines then do the same work."""
+
+    def __post_init__(self) -> None:
+        if self.aligner not in ALIGNERS:
+            raise UsageError(f"--aligner must be {' or '.join(ALIGNERS)}, not {self.aligner!r}")
 
     def budget(self, seconds: float) -> int:
         """Tokens a transcript of so many seconds may have."""

@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from gemma_audio_cli.audio.segment.windows import Window, cut_point
-from gemma_audio_cli.decoding.aligner import Aligner
+from gemma_audio_cli.decoding.aligner import WordAligner
 from gemma_audio_cli.decoding.guards import Attempt, better, judged, still_repeats
 from gemma_audio_cli.decoding.options import DEFAULT_SLOTS, DecodeOptions
 from gemma_audio_cli.decoding.prefetch import NotReady, Prefetcher
@@ -129,7 +129,7 @@ class Scheduler:
         options: DecodeOptions,
         recover: Recover | None = None,
         check: Check | None = None,
-        aligner: Aligner | None = None,
+        aligner: WordAligner | None = None,
     ) -> None:
         """`decoders` are sequences of one session, all with the prompt of one clip. `recover` gives others
         when their device fails. `check` has the last word on a try. `aligner` finds word times; None: they

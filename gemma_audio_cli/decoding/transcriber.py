@@ -14,16 +14,17 @@ from itertools import chain
 
 from gemma_audio_cli.audio.segment.windows import Window
 from gemma_audio_cli.decoding import prompt
-from gemma_audio_cli.decoding.aligner import Aligner
+from gemma_audio_cli.decoding.aligner import Aligner, WordAligner
 from gemma_audio_cli.decoding.alignment import Heads
 from gemma_audio_cli.decoding.answering import answering, in_shape
 from gemma_audio_cli.decoding.calibration import calibrate
 from gemma_audio_cli.decoding.context import Hints
 from gemma_audio_cli.decoding.conversation import Conversation, by_time, check_room
 from gemma_audio_cli.decoding.echo import EchoCheck
+from gemma_audio_cli.decoding.forced import ForcedAligner
 from gemma_audio_cli.decoding.guards import judged
 from gemma_audio_cli.decoding.incremental import Incremental
-from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.options import FORCED_ALIGNER, DecodeOptions
 from gemma_audio_cli.decoding.scheduler import Check, Delta, Result, Scheduler, Tag
 from gemma_audio_cli.decoding.sequence import Reply, SequenceDecoder
 from gemma_audio_cli.engine.audio_stream import AudioStream, encode
@@ -65,7 +66,7 @@ class Transcriber:
         self._notice = notice or no_notice
         self._noticed: set[str] = set()
         self._fall_back, self._find_heads = fall_back, find_heads
-        self._aligner: Aligner | None = None
+        self._aligner: WordAligner | None = None
         self._scheduler: tuple[tuple[str, Hints | None], Scheduler] | None = None  # and its instruction
         self._echo: EchoCheck | None = None  # of that scheduler
         self._asked: SequenceDecoder | None = None  # of questions
@@ -217,10 +218,12 @@ class Transcriber:
     def _layout(self) -> prompt.Layout:
         return prompt.layout_of(self.engine.info.projector, audio_first=self.options.audio_first)
 
-    def _word_aligner(self) -> Aligner | None:
+    def _word_aligner(self) -> WordAligner | None:
         """What finds word times; None where they are not wanted."""
         if not self.options.word_times:
             return None
+        if self._aligner is None and self.options.aligner == FORCED_ALIGNER:
+            self._aligner = ForcedAligner()
         if self._aligner is None:
             heads = self._find_heads(self.engine, self._layout)
             self._aligner = Aligner(heads)

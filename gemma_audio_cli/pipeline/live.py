@@ -14,12 +14,17 @@ from gemma_audio_cli.audio.capture.ingest import AudioIngest, Tap
 from gemma_audio_cli.audio.capture.speech_queue import SpeechQueue
 from gemma_audio_cli.audio.capture.stream import LiveSource
 from gemma_audio_cli.audio.segment.utterances import Utterances, all_speech, live_cut
-from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.options import MODEL_ALIGNER, DecodeOptions
 from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.errors import InputError, UsageError
 from gemma_audio_cli.pipeline.events import ListeningStarted, LiveEvent, RecordingDone, RecordingStarted
 from gemma_audio_cli.pipeline.listener import Finals, Listener, ListenOptions
-from gemma_audio_cli.pipeline.options import InstructionOptions, SpeakerOptions, with_threshold
+from gemma_audio_cli.pipeline.options import (
+    InstructionOptions,
+    SpeakerOptions,
+    check_aligner,
+    with_threshold,
+)
 from gemma_audio_cli.pipeline.recognizer import Recognizer
 from gemma_audio_cli.pipeline.speakers import Speakers
 from gemma_audio_cli.pipeline.told import Instructions
@@ -44,10 +49,13 @@ class LiveOptions:
     """The probability from which on sound is speech; None: 0.5."""
     word_times: bool = False
     """Finals have their words, with times."""
+    aligner: str = MODEL_ALIGNER
+    """What finds them: the model itself, or `pocketsphinx`."""
     speakers: SpeakerOptions | None = None
     """Say who speaks, by what was heard so far; None: not wanted."""
 
     def __post_init__(self) -> None:
+        check_aligner(self.aligner, self.instruction)
         if self.speakers is not None and self.answer:
             raise UsageError("--speakers tells who says what, and answers are nobody's; leave out --ask")
         if self.word_times and self.answer:
@@ -79,6 +87,7 @@ class LiveTranscription:
             raise UsageError(f"--pause, --window: {error}") from None
         self._listen = ListenOptions(answer=options.answer, partials=not options.answer)
         self._instruction, self._shape = options.instruction, options.shape
+        self._aligner = options.aligner
         self._word_times = options.word_times or options.speakers is not None
         self._speakers = Speakers(options.speakers, recognizer.notice) if options.speakers else None
         self._ingest = AudioIngest(
@@ -138,7 +147,11 @@ class LiveTranscription:
         )
         yield RecordingStarted(recording)
         decode = DecodeOptions(
-            slots=1, max_seconds=self._window, shape=self._shape, word_times=self._word_times
+            slots=1,
+            max_seconds=self._window,
+            shape=self._shape,
+            word_times=self._word_times,
+            aligner=self._aligner,
         )
         transcriber = self._recognizer.transcriber(decode)
         told = Instructions(self._recognizer.notice).of(self._instruction, transcriber.engine)

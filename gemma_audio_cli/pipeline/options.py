@@ -11,7 +11,7 @@ from gemma_audio_cli.audio.segment.segmenter import SegmentationOptions
 from gemma_audio_cli.audio.segment.windows import WindowOptions
 from gemma_audio_cli.decoding import prompt
 from gemma_audio_cli.decoding.context import listed
-from gemma_audio_cli.decoding.options import DecodeOptions
+from gemma_audio_cli.decoding.options import FORCED_ALIGNER, DecodeOptions
 from gemma_audio_cli.decoding.shape import Shape
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.glossary import terms_of
@@ -95,6 +95,14 @@ class InstructionOptions:
     def language_name(self) -> str | None:
         """The language in the instruction, by name; None: it names none."""
         return language_name(self.language) if self.language else None
+
+
+def check_aligner(aligner: str, instruction: InstructionOptions) -> None:
+    """Raises UsageError where it cannot hear the language."""
+    if aligner == FORCED_ALIGNER and instruction.language_name not in (None, "English"):
+        raise UsageError(
+            f"--aligner {aligner} hears English only, not {instruction.language_name}; leave it out"
+        )
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,8 @@ class TranscribeOptions:
         return self.source.split_channels or self.all_tracks or self.speakers is not None
 
     def __post_init__(self) -> None:
+        for instruction in (self.instruction, *self.own.values()):
+            check_aligner(self.decode.aligner, instruction)
         if self.source.split_channels and not self.cut.vad:
             raise UsageError("--split-channels needs speech detection; leave out --no-vad")
         source = self.source

@@ -181,3 +181,25 @@ def test_a_sure_model_marks_nothing_unless_it_is_asked_to(cli, kept):
         done = cli(*command("--unsure-below", wrong), env=kept)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
         assert "--unsure-below" in done.err
+
+
+def test_another_aligner(cli, kept):
+    pytest.importorskip("pocketsphinx")
+    done = cli("transcribe", "-m", "demo", "--aligner", "pocketsphinx", "-f", "words", SAMPLE, env=kept)
+    assert done.code == 0, done.err
+    rows = [line.split("\t") for line in done.out.splitlines()[1:]]
+    assert "".join(row[2] for row in rows) == DIGITS
+    assert {row[4] for row in rows} == {"pocketsphinx"}
+    models = cli("transcribe", "-m", "demo", "-f", "words", SAMPLE, env=kept).out.splitlines()[1:]
+    ours = [line.split("\t") for line in models]
+    apart = sorted(abs(int(a[0]) - int(b[0])) for a, b in zip(rows, ours, strict=True))
+    assert apart[len(apart) // 2] <= 150, apart
+
+
+def test_an_aligner_that_is_none(cli):
+    done = cli("transcribe", "--aligner", "magic", SAMPLE)
+    assert (done.code, done.out) == (2, "")
+    assert "--aligner must be model or pocketsphinx" in done.err
+    done = cli("transcribe", "--aligner", "pocketsphinx", "--language", "de", SAMPLE)
+    assert (done.code, done.out) == (2, "")
+    assert "hears English only, not German" in done.err
