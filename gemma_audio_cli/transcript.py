@@ -166,6 +166,8 @@ class Evidence:
     """Mean log-probability of its tokens."""
     flags: tuple[str, ...] = ()
     """As a segment's."""
+    speakers: tuple[str, ...] = ()
+    """Who speaks in it, in order, where speakers were looked for."""
 
 
 @dataclass(frozen=True)

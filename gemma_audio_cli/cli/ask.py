@@ -24,6 +24,7 @@ from gemma_audio_cli.cli.options import (
     with_groups,
 )
 from gemma_audio_cli.cli.recipes import RecipeResults, write_answers
+from gemma_audio_cli.cli.speakers import SpeakerChoices
 from gemma_audio_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def ask(
         option("--max-tokens", min=1, help="Longest answer, in tokens; default: 512, or the recipe's."),
     ] = None,
     passes: Passes = Passes(),
+    who: SpeakerChoices = SpeakerChoices(),
     part: Part = Part(),
     input: Input = Input(),
     speech: Speech = Speech(),
@@ -128,6 +130,7 @@ def ask(
             decode=DecodeOptions(max_tokens=max_tokens or DecodeOptions.max_tokens, shape=shape.made()),
             together=together,
             passes=passes.options(job.settings, lines_of_json=shape.schema is not None and not jsonl),
+            speakers=who.options(job.settings),
         )
         if recipe is not None:
             if max_tokens is None:

@@ -24,6 +24,7 @@ from gemma_audio_cli.cli.options import (
     option,
     with_groups,
 )
+from gemma_audio_cli.cli.speakers import SpeakerChoices
 from gemma_audio_cli.errors import UsageError
 from gemma_audio_cli.transcript import FLAG_NO_SPEECH
 
@@ -106,6 +107,7 @@ def minutes(
         int | None, option("--max-tokens", min=1, help="Longest answer, in tokens; default: 1536.")
     ] = None,
     passes: Passes = Passes(),
+    who: SpeakerChoices = SpeakerChoices(),
     part: Part = Part(),
     input: Input = Input(),
     speech: Speech = Speech(),
@@ -126,6 +128,7 @@ def minutes(
             input.options(part),
             speech.options(threshold, job.settings),
             passes=passes.options(job.settings),
+            speakers=who.options(job.settings),
             decode=DecodeOptions(max_tokens=max_tokens or recipe.max_tokens),
         )
         write_answers(job, recipe, list(map(local_path, files)), options, results, as_json=as_json)

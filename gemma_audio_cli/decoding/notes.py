@@ -87,9 +87,12 @@ class DemoWording(Wording):
 
 
 def line(note: Evidence) -> str:
-    """A note as a model and a person read it: [12:31-12:58] text. Of several recordings it names its own."""
+    """A note as a model and a person read it: [12:31-12:58] text, or [12:31-12:58 Anna, Ben] text where it is
+    known who speaks. Of several recordings it names its own.
+    """
     name = f"{printable(note.file)} " if note.file else ""
-    return f"[{name}{stretch(note.start, note.end)}] {one_line(note.text)}"
+    who = f" {', '.join(note.speakers)}" if note.speakers else ""
+    return f"[{name}{stretch(note.start, note.end)}{who}] {one_line(note.text)}"
 
 
 def condensing(question: str, lines: Sequence[str]) -> str:

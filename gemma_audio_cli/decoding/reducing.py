@@ -101,4 +101,10 @@ class Reducer:
         finally:
             session.close()
         first, last = group[0], group[-1]
-        return Evidence(first.start, last.end, text, first.file if first.file == last.file else "")
+        return Evidence(
+            first.start,
+            last.end,
+            text,
+            first.file if first.file == last.file else "",
+            speakers=tuple(dict.fromkeys(name for note in group for name in note.speakers)),
+        )

@@ -110,6 +110,7 @@ def _evidence_as_dict(note: Evidence) -> dict[str, Any]:
         **({"file": note.file} if note.file else {}),
         "start": round(note.start, 3),
         "end": round(note.end, 3),
+        **({"speakers": list(note.speakers)} if note.speakers else {}),
         "note": note.text,
         "avg_logprob": _finite(note.logprob),
         "flags": list(note.flags),

@@ -23,8 +23,9 @@ from gemma_audio_cli.pipeline.events import (
     TextDelta,
 )
 from gemma_audio_cli.pipeline.options import AskOptions
-from gemma_audio_cli.pipeline.passes import Heard, Passes, Windows
+from gemma_audio_cli.pipeline.passes import Heard, Passes, Windows, nobody
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.speakers import Speakers
 from gemma_audio_cli.pipeline.talking import answered
 from gemma_audio_cli.pipeline.whole import WholeRecording
 from gemma_audio_cli.transcript import Answer, Recording
@@ -46,9 +47,10 @@ def ask(
     if not questions or not all(question.strip() for question in questions):
         raise UsageError("the question is empty")
     options = options or AskOptions()
+    speakers = Speakers(options.speakers, recognizer.notice) if options.speakers is not None else None
     groups = [list(recordings)] if options.together else ([name] for name in recordings)
     for names in groups:
-        yield from _Asking(recognizer, questions, names, options).events()
+        yield from _Asking(recognizer, questions, names, options, speakers).events()
 
 
 _Opened = list[tuple[WholeRecording, Source]]
@@ -58,10 +60,16 @@ class _Asking:
     """Recordings that are asked about together; mostly one."""
 
     def __init__(
-        self, recognizer: Recognizer, questions: Sequence[str], names: Sequence[str], options: AskOptions
+        self,
+        recognizer: Recognizer,
+        questions: Sequence[str],
+        names: Sequence[str],
+        options: AskOptions,
+        speakers: Speakers | None,
     ) -> None:
         self._recognizer, self._questions, self._options = recognizer, questions, options
         self._recordings = [WholeRecording(name, recognizer, options) for name in names]
+        self._speakers = speakers
         self._recall = options.passes.recall_seconds or recognizer.recall_seconds
         self._heard = False
 
@@ -77,6 +85,9 @@ class _Asking:
             for item in self._recordings:
                 sources.append(open_source(item.name, self._options.source, self._recognizer.notice))
             opened = list(zip(self._recordings, sources, strict=True))
+            if self._speakers is not None:
+                for item, source in opened:
+                    item.speakers = self._speakers.listen(source.start)
             answers = self._by_passes if self._takes_passes(shown, opened) else self._whole
             yield from answers(recording, opened)
         except InputError as error:
@@ -90,7 +101,7 @@ class _Asking:
 
     def _takes_passes(self, shown: str, opened: _Opened) -> bool:
         passes = self._options.passes
-        if passes.wanted is not None or passes.evidence:
+        if passes.wanted is not None or passes.evidence or self._speakers is not None:
             return passes.wanted is not False
         left = self._recall
         for item, source in opened:
@@ -119,7 +130,10 @@ class _Asking:
         decode = replace(self._options.decode, max_seconds=longest)
         timed = self._options.timed
         passes = Passes(self._recognizer, self._questions, self._options.passes, decode, self._recall, timed)
-        recordings = [Heard(item.shown, source.duration) for item, source in opened]
+        recordings = [
+            Heard(item.shown, source.duration, item.speakers.names if item.speakers is not None else nobody)
+            for item, source in opened
+        ]
         heard = windows()
         try:
             for event in passes.events(recording, heard, stop, recordings):

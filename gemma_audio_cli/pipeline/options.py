@@ -238,8 +238,14 @@ class AskOptions:
     """All recordings in one prompt, each named in it. Else one after the other."""
     passes: PassesOptions = field(default_factory=PassesOptions)
     """How recordings are asked that are longer than what a model recalls."""
+    speakers: SpeakerOptions | None = None
+    """Notes say who speaks, which takes passes; None: not wanted."""
     timed: Timed | None = None
     """The shape of an answer with times in it, given the starts of the stretches that the model is told of
     (seconds); None: the shape of `decode`."""
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     """How answers are decoded."""
+
+    def __post_init__(self) -> None:
+        if self.speakers is not None and self.passes.wanted is False:
+            raise UsageError("--speakers tells who speaks in each stretch; leave out --whole")

@@ -36,6 +36,15 @@ Windows = Generator[tuple[int, Window], None, None]
 """Windows of speech with the number of their recording."""
 
 
+Names = Callable[[float, float], tuple[str, ...]]
+"""From and to, in seconds of a recording: who speaks. Asked when all of it was heard."""
+
+
+def nobody(_start: float, _end: float) -> tuple[str, ...]:
+    """Speakers are not looked for."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Heard:
     """A recording that is opened and will be heard."""
@@ -43,6 +52,7 @@ class Heard:
     name: str
     duration: float | None
     """Seconds by its header's word; None: nobody knows."""
+    names: Names = nobody
 
 
 class _Stretches:
@@ -77,7 +87,7 @@ class Passes:
         self._timed = timed
         self._recognizer, self._questions = recognizer, questions
         self._options, self._decode, self._seconds = options, decode, recall_seconds
-        self._notes: list[list[Evidence]] = [[] for _ in questions]
+        self._notes: list[list[tuple[int, Evidence]]] = [[] for _ in questions]
         self._parts = 0
 
     def events(
@@ -98,7 +108,11 @@ class Passes:
         transcriber = self._recognizer.transcriber(self._decode)
         yield from self._map(transcriber, recording, _chained(first, windows), stop, recordings)
         for question, found in zip(self._questions, self._notes, strict=True):
-            yield from self._reduce(transcriber, recording, question, found)
+            notes = [
+                replace(note, speakers=recordings[number].names(note.start, note.end))
+                for number, note in found
+            ]
+            yield from self._reduce(transcriber, recording, question, notes)
 
     # -- steps --
 
@@ -142,7 +156,8 @@ class Passes:
         for found, attempt in zip(self._notes, noted.attempts, strict=False):
             if not self._recognizer.wording.is_nothing(attempt.text):
                 flags, mean = tuple(sorted(attempt.flags)), attempt.mean_logprob
-                found.append(Evidence(stretch.start, stretch.end, attempt.text.strip(), name, mean, flags))
+                note = Evidence(stretch.start, stretch.end, attempt.text.strip(), name, mean, flags)
+                found.append((stretch.tag, note))
 
     def _reduce(
         self, transcriber: Transcriber, recording: Recording, question: str, found: Sequence[Evidence]

@@ -6,6 +6,7 @@ SpeakerOptions ──► Speakers ──► a Diarizer a recording ──► seg
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import PurePath
 
 import numpy as np
@@ -94,12 +95,21 @@ class RecordingSpeakers:
 
     def segments(self, segments: Iterable[Segment]) -> list[Segment]:
         """The recording's segments by speaker, when all of it was heard."""
+        times, name = self._found
+        return [part for segment in segments for part in by_speaker(segment, times, name)]
+
+    def names(self, start: float, end: float) -> tuple[str, ...]:
+        """Who speaks from `start` to `end` (seconds of the recording), when all of it was heard."""
+        times, name = self._found
+        return tuple(map(name, times.speaking(start, end)))
+
+    @cached_property
+    def _found(self) -> tuple[SpeakerTimes, Name]:
         found = self._diarizer.finish()
         times = SpeakerTimes(
             Turn(turn.start + self._offset, turn.end + self._offset, turn.speaker) for turn in found.turns
         )
-        name = self._speakers.names(found.voices)
-        return [part for segment in segments for part in by_speaker(segment, times, name)]
+        return times, self._speakers.names(found.voices)
 
 
 class StreamSpeakers:

@@ -15,6 +15,7 @@ from gemma_audio_cli.decoding.conversation import by_time
 from gemma_audio_cli.errors import AudioError, InputError
 from gemma_audio_cli.pipeline.options import AskOptions
 from gemma_audio_cli.pipeline.recognizer import Recognizer
+from gemma_audio_cli.pipeline.speakers import RecordingSpeakers
 from gemma_audio_cli.sound import SAMPLE_RATE, Floats
 
 
@@ -29,6 +30,8 @@ class WholeRecording:
         """That were read."""
         self.failure: InputError | None = None
         """What ended it early; what came before it is asked about."""
+        self.speakers: RecordingSpeakers | None = None
+        """Hears all that is read, where it is wanted who speaks."""
         self._ahead: deque[Floats] = deque()
         self._rest: Iterator[Floats] | None = None
         self._broken: AudioError | None = None
@@ -95,4 +98,6 @@ class WholeRecording:
         for block in source.blocks():
             n += len(block)
             self.seconds = source.start + n / SAMPLE_RATE
+            if self.speakers is not None:
+                self.speakers.push(block)
             yield block

@@ -20,6 +20,8 @@ Name = Callable[[int], str]
 
 _NEAR = 1.0
 """Seconds: a word in a pause is of the nearest turn, if it is so near."""
+_MENTIONED = 0.5
+"""Seconds that somebody speaks in a stretch to be named as one who does."""
 _OVERLAPPED = 0.5
 """A segment is flagged where another voice speaks during so much of it."""
 
@@ -50,6 +52,14 @@ class SpeakerTimes:
         if before in shares and shares[before] >= 0.8 * most:
             return before
         return max(shares, key=lambda speaker: shares[speaker])
+
+    def speaking(self, start: float, end: float) -> list[int]:
+        """Who speaks from `start` to `end`, in order of their first turns there."""
+        shares: dict[int, float] = {}
+        for turn in self._around(start, end):
+            common = min(end, turn.end) - max(start, turn.start)
+            shares[turn.speaker] = shares.get(turn.speaker, 0.0) + common
+        return [speaker for speaker, share in shares.items() if share >= _MENTIONED]
 
     def overlapped(self, start: float, end: float) -> float:
         """Seconds from `start` to `end` in which more than one speaks."""

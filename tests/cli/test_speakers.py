@@ -109,3 +109,9 @@ def test_answers_are_nobodys(cli, sample):
     done = cli("live", "--speakers", "--ask", "What is said?", sample)
     assert (done.code, done.out) == (2, "")
     assert "leave out --ask" in done.err
+
+
+def test_stretches_are_told_apart_in_passes_only(cli, sample):
+    done = cli("ask", "--speakers", "--whole", "What is said?", sample)
+    assert (done.code, done.out) == (2, "")
+    assert "leave out --whole" in done.err

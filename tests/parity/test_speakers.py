@@ -203,3 +203,38 @@ def test_a_stream_tells_its_speakers_as_they_come(cli, folder, speech, tmp_path)
         right += sum(max(c for (o, _), c in pairs.items() if o == ours) for ours in {o for o, _ in pairs})
         n += sum(pairs.values())
     assert right >= 0.95 * n, (right, n)
+
+
+def test_notes_name_who_speaks(cli, folder, speech, tmp_path):
+    made = conversation(speech / "digits", 30_200, 2, 25)
+    soundfile.write(tmp_path / "talk.wav", made.samples, 16_000)
+    env = {"GEMMA_AUDIO_SPEAKER_MODELS": str(folder)}
+    question = "How many digits are spoken?"
+    done = cli(
+        "ask",
+        "-q",
+        "-m",
+        "demo",
+        "--vad",
+        "--speakers",
+        "--jsonl",
+        "--evidence",
+        question,
+        "talk.wav",
+        env=env,
+    )
+    assert done.code == 0, done.err
+    answer = json.loads(done.out.splitlines()[0])
+    assert answer["evidence"]
+    first: dict[str, str] = {}
+    for note in answer["evidence"]:
+        said = {
+            turn.speaker
+            for turn in made.turns
+            if min(turn.end, note["end"]) - max(turn.start, note["start"]) > 1.0
+        }
+        assert len(note["speakers"]) >= 1
+        if len(said) == len(note["speakers"]) == 1:
+            assert first.setdefault(*said, note["speakers"][0]) == note["speakers"][0]
+        assert f" {', '.join(note['speakers'])}] " in answer["answer"]
+    assert len(set(first.values())) == len(first) >= 1

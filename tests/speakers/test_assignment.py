@@ -118,3 +118,10 @@ def test_overlaps_are_what_counting_finds(turns, start, seconds):
         if sum(turn.start <= start + (i + 0.5) * step < turn.end for turn in turns) > 1
     )
     assert abs(times.overlapped(start, end) - counted) <= (2 * len(turns) + 1) * step
+
+
+def test_who_speaks_in_a_stretch():
+    times = SpeakerTimes([Turn(0, 5, 2), Turn(5, 5.3, 1), Turn(6, 9, 0), Turn(20, 30, 1)])
+    assert times.speaking(0, 10) == [2, 0]  # a cough of 0.3 s is no contribution
+    assert times.speaking(8, 25) == [0, 1]
+    assert times.speaking(10, 20) == []
